@@ -72,7 +72,8 @@ type Program struct {
 // Scratch is the memory for writing bodies. The zero Scratch is ready for use. It is not safe for concurrent use:
 // each goroutine needs its own.
 type Scratch struct {
-	w writing
+	w    writing
+	room []byte // for texts that stand in no body
 	// Plain makes the interpreter write instead of the compiled program.
 	Plain bool
 }
@@ -207,22 +208,50 @@ func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) 
 	if s.Plain {
 		return p.InterpretEnvelope(s, in)
 	}
-	s.w.begin(in, nil)
-	return s.w.envelope(p.compiled.put(&s.w))
+	s.begin(in)
+	return s.envelope(p.compiled.put(&s.w))
 }
 
 // InterpretEnvelope is [Program.Envelope] by the interpreter: simple and slow.
 func (p *Program) InterpretEnvelope(s *Scratch, in *Input) (open, close string, ok bool) {
 	x := p.interpreter(s, in, nil)
-	return x.envelope(x.put(p.node))
+	return s.envelope(x.put(p.node))
 }
 
-func (w *writing) envelope(written bool) (open, close string, ok bool) {
-	if !written || w.hole < 0 {
+func (s *Scratch) envelope(written bool) (open, close string, ok bool) {
+	w := &s.w
+	if s.room = w.buf; !written || w.hole < 0 {
 		return "", "", false
 	}
-	return string(w.buf[:w.hole]), string(w.buf[w.hole:]), true
+	return w.shared(w.buf[:w.hole]), w.shared(w.buf[w.hole:]), true
 }
+
+// begin prepares for a text that stands in no body.
+func (s *Scratch) begin(in *Input) { s.w.begin(in, s.empty()) }
+
+func (s *Scratch) empty() []byte {
+	if cap(s.room) > 1<<20 {
+		s.room = nil // one huge event must not keep that much memory for ever
+	}
+	return s.room[:0]
+}
+
+// Key is what [Program.Append] writes, as a string; "": there is nothing.
+func (p *Program) Key(s *Scratch, in *Input) string {
+	s.room, _ = p.Append(s, in, s.empty())
+	return s.w.shared(s.room)
+}
+
+// Text is what [Program.Append] writes, decoded if it is a text; false: there is nothing.
+func (p *Program) Text(s *Scratch, in *Input) (text string, ok bool) {
+	if s.room, ok = p.Append(s, in, s.empty()); !ok {
+		return "", false
+	}
+	return s.w.shared(s.w.textOf(&item{state: asRaw, bytes: s.room})), true
+}
+
+// Same is b as a string, for texts that occur again and again: recent ones are kept.
+func (s *Scratch) Same(b []byte) string { return s.w.shared(b) }
 
 // itemOp is what an envelope contains: one item, or one for each element of a list.
 type itemOp struct {
@@ -428,7 +457,7 @@ func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
 	if at >= 0 {
 		return "", p.names[at]
 	}
-	return string(out), ""
+	return s.w.shared(out), ""
 }
 
 // checker checks the names in a body.

@@ -2,6 +2,9 @@ package body
 
 import (
 	"slices"
+	"sync/atomic"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -54,6 +57,34 @@ type spreadOp struct {
 	each op
 	at   int  // index among the spreads
 	cond test // nil: always
+	// known are recent results of rename: there are few different names. Each is written once, and read by all.
+	known *[1024]atomic.Pointer[renamed]
+}
+
+// renamed is what a spread that renames makes of a member's name.
+type renamed struct {
+	from, to string
+	number   uint8 // of to among the names, if found
+	found    bool
+}
+
+// mostOfName is the length in bytes up to which names are remembered.
+const mostOfName = 128
+
+// called is what a spread that renames makes of a name.
+func (s *spreadOp) called(n *names, name []byte) renamed {
+	at := &s.known[xxh3.Hash(name)%uint64(len(s.known))]
+	if r := at.Load(); r != nil && r.from == string(name) {
+		return *r
+	}
+	r := renamed{from: string(name)}
+	r.to = s.rename(r.from)
+	r.number, r.found = n.of([]byte(r.to))
+	if len(r.from)+len(r.to) <= 2*mostOfName {
+		kept := r
+		at.Store(&kept)
+	}
+	return r
 }
 
 // names are the names that other members write or that spreads leave out. Every member of a spread object is
@@ -207,6 +238,9 @@ func (c *compiler) spread(o *objectOp, mo *memberOp, s *spread) {
 	so := &spreadOp{spread: s, at: len(o.spreads), cond: mo.cond}
 	if !s.fields {
 		so.of = c.value(&s.of)
+	}
+	if s.rename != nil {
+		so.known = new([1024]atomic.Pointer[renamed])
 	}
 	if s.each != nil {
 		c.inside++
@@ -405,7 +439,8 @@ func (sp *spreading) replace(w *writing) {
 				continue
 			}
 			if s.rename != nil {
-				number, found = sp.o.names.of([]byte(s.rename(string(name))))
+				to := s.called(&sp.o.names, name)
+				number, found = to.number, to.found
 			}
 			if found {
 				sp.replaced.add(number)
@@ -494,12 +529,12 @@ func (sp *spreading) each(w *writing, s *spreadOp, of event.Value, start int) {
 			w.buf = append(w.buf, ',')
 		}
 		if s.rename != nil {
-			called := s.rename(string(name))
-			if called == "" {
+			to := s.called(&sp.o.names, name).to
+			if to == "" {
 				w.cut(at)
 				continue
 			}
-			w.buf = append(event.AppendQuoted(w.buf, called), ':')
+			w.buf = append(event.AppendQuoted(w.buf, to), ':')
 		} else {
 			w.buf = append(append(w.buf, k.Raw()...), ':')
 		}
@@ -538,9 +573,10 @@ func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
 	if found && o.names.omits(n, s) {
 		return false
 	}
+	as := ""
 	if s.rename != nil {
-		name = []byte(s.rename(string(name)))
-		n, found = o.names.of(name)
+		to := s.called(&o.names, name)
+		as, n, found = to.to, to.number, to.found
 	}
 	if found && !s.wins && !sp.replaced.has(n) {
 		for i := range o.members {
@@ -549,8 +585,14 @@ func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
 			}
 		}
 	}
+	if s.at == len(o.spreads)-1 {
+		return true
+	}
+	if s.rename == nil {
+		as = w.shared(name)
+	}
 	for _, later := range o.spreads[s.at+1:] {
-		if sp.has(w, later, string(name)) {
+		if sp.has(w, later, as) {
 			return false
 		}
 	}
@@ -567,7 +609,11 @@ func (sp *spreading) has(w *writing, s *spreadOp, name string) bool {
 		return !slices.Contains(s.omit, name) && of.Get(name).Exists()
 	}
 	for c := of.Cursor(); c.Next(); {
-		if k := c.Key().Text(); !slices.Contains(s.omit, k) && s.rename(k) == name {
+		k, _ := w.nameOf(c.Key())
+		if s.called(&sp.o.names, k).to != name {
+			continue
+		}
+		if n, found := sp.o.names.of(k); !found || !sp.o.names.omits(n, s) {
 			return true
 		}
 	}

@@ -30,3 +30,21 @@ func (m *memo) of(by uintptr, text []byte) (at *memoized, known bool) {
 	*at = memoized{by: by, text: string(text)}
 	return at, false
 }
+
+// texts keeps texts that occur again and again, so that each is made a string once.
+type texts struct{ list [128]string }
+
+// of is b as a string.
+func (t *texts) of(b []byte) string {
+	if len(b) > maxMemo {
+		return string(b)
+	}
+	at := &t.list[xxh3.Hash(b)%uint64(len(t.list))]
+	if *at != string(b) {
+		*at = string(b)
+	}
+	return *at
+}
+
+// shared is b as a string, for texts that occur again and again.
+func (w *writing) shared(b []byte) string { return w.texts.of(b) }

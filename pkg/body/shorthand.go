@@ -100,18 +100,9 @@ func (v Value) Rewritten(what string, f func(text string) string) Value {
 // this in words. test is a pure function.
 func (v Value) Every(what string, test func(event.Value) bool) Value {
 	return v.Where(what, func(v event.Value) bool {
-		switch v.Kind() {
-		case event.Array:
-			for e := range v.Elements() {
-				if !test(e) {
-					return false
-				}
-			}
-		case event.Object:
-			for c := v.Cursor(); c.Next(); {
-				if !test(c.Value()) {
-					return false
-				}
+		for c := v.Cursor(); c.Next(); {
+			if !test(c.Value()) {
+				return false
 			}
 		}
 		return true

@@ -170,6 +170,7 @@ type writing struct {
 	index   int
 	tmp     []byte // intermediate texts
 	memo    memo
+	texts   texts
 	context Context
 	parser  event.Parser
 }
@@ -391,8 +392,9 @@ func (w *writing) form(s *step, it *item) bool {
 		return w.formPersonal(s, it)
 	case lookup:
 		t, ok := s.table[string(w.textOf(it))]
-		it.state, it.bytes = asText, []byte(t)
-		return ok
+		from := len(w.tmp)
+		w.tmp = append(w.tmp, t...)
+		return w.setText(it, from) && ok
 	}
 	if it.kind() == event.Null {
 		return false // null has no text
@@ -408,7 +410,7 @@ func (w *writing) form(s *step, it *item) bool {
 	case trim:
 		it.bytes = jsonval.TrimText(b)
 	case lower:
-		w.tmp = append(w.tmp, bytes.ToLower(b)...)
+		w.tmp = jsonval.AppendLower(w.tmp, b)
 		return w.setText(it, from)
 	case upper:
 		w.tmp = append(w.tmp, bytes.ToUpper(b)...)
@@ -564,7 +566,7 @@ func (w *writing) formPersonal(s *step, it *item) bool {
 func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 	from := len(w.tmp)
 	if s.do == hash && jsonval.IsHashed(b) {
-		w.tmp = append(w.tmp, bytes.ToLower(b)...)
+		w.tmp = jsonval.AppendLower(w.tmp, b)
 		return w.tmp[from:], true
 	}
 	switch s.text {
@@ -607,7 +609,7 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 // same for the same text.
 func AppendUUID(dst, id []byte) []byte {
 	if isUUID(id) {
-		return append(dst, bytes.ToLower(id)...)
+		return jsonval.AppendLower(dst, id)
 	}
 	sum := sha256.Sum256(id)
 	// https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-8

@@ -234,15 +234,10 @@ func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string
 	if s.to == nil {
 		return s.path.Append(w, in)
 	}
-	text, ok := s.to.Append(w, in, nil)
-	if !ok {
+	if path = s.to.Key(w, in); !strings.HasPrefix(path, `"`) {
 		return "", "an address"
 	}
-	v, err := event.ParseValue(text)
-	if err != nil || v.Kind() != event.String {
-		return "", "an address"
-	}
-	return v.Text(), ""
+	return string(event.AppendUnquoted(nil, []byte(path))), ""
 }
 
 // static is the path when it is the same for all events; else "".
@@ -358,10 +353,7 @@ func (b *bound) write(in *Input, out *Output) {
 	}
 	group := ""
 	for _, g := range b.group {
-		if text, ok := g.Append(s, bi, nil); ok {
-			group += string(text)
-		}
-		group += keyCut
+		group = out.d.key(s, group, g.Key(s, bi), keyCut)
 	}
 	for i := range b.steps {
 		st := &b.steps[i]
@@ -436,16 +428,15 @@ func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
 func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool {
 	out.header = ""
 	for _, h := range b.each {
-		text, ok := h.value.Append(s, bi, nil)
+		text, ok := h.value.Text(s, bi)
 		if !ok {
 			continue
 		}
-		v, err := event.ParseValue(text)
-		if err != nil || !httpguts.ValidHeaderFieldValue(v.Text()) {
+		if !httpguts.ValidHeaderFieldValue(text) {
 			out.Reject(Invalid, "the header "+h.name+" cannot hold the value of this event")
 			return false
 		}
-		out.header += h.name + ": " + v.Text() + "\n"
+		out.header = out.d.key(s, out.header, h.name, ": ", text, "\n")
 	}
 	return true
 }
@@ -460,7 +451,7 @@ func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *
 		if st.as == asForm {
 			open, close = formAround(open, close)
 		}
-		out.Group = open + keyCut + close + keyCut + group
+		out.Group = out.d.key(s, open, keyCut, close, keyCut, group)
 	}
 	w := &out.d.items
 	w.b, w.out, w.s, w.in, w.as = b, out, s, bi, st.as

@@ -20,6 +20,7 @@ type Deliveries struct {
 	Stamps []Stamp
 	arena  []byte
 	last   *Address // address of the previous delivery: most go to the same one
+	before *Result  // of the previous delivery that is not sent; nobody changes it
 	out    Output
 	*scratch
 }
@@ -36,6 +37,7 @@ type scratch struct {
 	body     body.Scratch
 	bodyIn   body.Input
 	items    itemWriter
+	joined   []byte
 	routed   int
 	in       Input
 }
@@ -191,6 +193,15 @@ func (o *Output) delivery() Delivery {
 	}
 }
 
+// key joins the parts of a key. Most keys are those of other events, too: they share their memory.
+func (d *Deliveries) key(s *body.Scratch, parts ...string) string {
+	d.joined = d.joined[:0]
+	for _, p := range parts {
+		d.joined = append(d.joined, p...)
+	}
+	return s.Same(d.joined)
+}
+
 // address returns one shared Address for equal addresses.
 func (d *Deliveries) address(a Address) *Address {
 	if a == (Address{}) {
@@ -215,6 +226,16 @@ func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	d.arena = append(buf, ',')
 }
 
+// settled is the result of a delivery that is not sent. Most have the one before them, with which they share it.
+func (d *Deliveries) settled(outcome Outcome, reason Reason, detail string) *Result {
+	r := d.before
+	if r == nil || r.Outcome != outcome || r.Reason != reason || r.Detail != detail {
+		r = &Result{Outcome: outcome, Reason: reason, Detail: detail}
+		d.before = r
+	}
+	return r
+}
+
 // Reject settles the delivery being written: the partner would never accept it.
 func (o *Output) Reject(reason Reason, detail string) { o.settle(Rejected, reason, detail) }
 
@@ -224,7 +245,7 @@ func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, 
 func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.Truncate(0)
 	o.settled = true
-	del := Delivery{Action: o.action, Step: o.step, Settled: &Result{Outcome: outcome, Reason: reason, Detail: detail}}
+	del := Delivery{Action: o.action, Step: o.step, Settled: o.d.settled(outcome, reason, detail)}
 	del.InsertID = o.InsertID()
 	o.d.List = append(o.d.List, del)
 	o.step++

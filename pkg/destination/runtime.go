@@ -636,7 +636,7 @@ func sameDeliveries(a, b []Delivery) bool {
 func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 	from := len(out.List)
 	settle := func(reason Reason, detail string) {
-		out.List = append(out.List, Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}})
+		out.List = append(out.List, Delivery{Settled: out.settled(Skipped, reason, detail)})
 	}
 	if o.optedOut(ev) {
 		settle(OptedOut, "the event's integrations object")

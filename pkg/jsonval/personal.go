@@ -13,6 +13,21 @@ import (
 	"golang.org/x/text/language"
 )
 
+// AppendLower appends a text in lower case.
+func AppendLower(dst, text []byte) []byte {
+	at := len(dst)
+	dst = append(dst, text...)
+	for i, c := range dst[at:] {
+		if c >= utf8.RuneSelf {
+			return append(dst[:at], bytes.ToLower(text)...)
+		}
+		if c >= 'A' && c <= 'Z' {
+			dst[at+i] = c + 'a' - 'A'
+		}
+	}
+	return dst
+}
+
 // AppendNormal appends personal data as ad platforms want it before hashing,
 // as one of the kinds of mapping.Normalize, or nothing when the text has nothing of
 // the kind in it. country is the two-letter code that phone numbers without a
@@ -28,7 +43,7 @@ func AppendNormal(dst []byte, as string, text []byte, country string) []byte {
 	}
 	switch as {
 	case "email":
-		return append(dst, bytes.ToLower(text)...)
+		return AppendLower(dst, text)
 	case "email_dotless":
 		text = bytes.ToLower(text)
 		user, domain, ok := bytes.Cut(text, []byte("@"))
@@ -69,7 +84,7 @@ func AppendNormal(dst []byte, as string, text []byte, country string) []byte {
 	case "birthdate":
 		return appendBirthdate(dst, text)
 	}
-	return append(dst, bytes.ToLower(text)...)
+	return AppendLower(dst, text)
 }
 
 // appendName appends a name in lower case, without punctuation and with single
