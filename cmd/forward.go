@@ -209,7 +209,8 @@ func (o *runOptions) sizes(j *run.Job) (err error) {
 // runWorld is what runs take from this process.
 func (a *app) runWorld() *run.World {
 	w := &run.World{
-		Now: a.now, Rand: rand.Float64, Log: a.log, Redact: a.secrets.redact, Secret: a.secrets.add,
+		Now: a.now, Rand: rand.Float64, Log: a.log, Redact: a.secrets.redact, Hide: a.secrets.Replace,
+		Secret:    a.secrets.add,
 		UserAgent: "fanfold/" + a.build.Version,
 		StandIn:   a.standIn, Notice: func(n run.Notice) { a.say(report.Notice(n)) },
 	}

@@ -85,7 +85,7 @@ func TestSavedPlan(t *testing.T) {
 		t.Fatalf("exit code %d: %s%s", code, said, wrong)
 	}
 	env["HOOK_KEY"] = "the-key-as-it-is-now"
-	refused("a secret that is sent", forward, "hook has another configuration (something secret)")
+	refused("a secret that is sent", forward, "hook has another configuration (actions.send.mapping.body)")
 	write("fanfold.yaml", hook+"}\n")
 	if code, said, wrong = invoke(t, env, "", append([]string{"plan", "--save", plan}, args...)...); code != exitOK {
 		t.Fatalf("exit code %d: %s%s", code, said, wrong)

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -11,9 +9,7 @@ import (
 )
 
 // partsOf are the parts of a description by their names, such as base_url, actions.send.path and
-// actions.send.mapping.user, each with a text that differs when the part does. The texts are
-// short, so that a long random secret in a part cannot be found from them. A guess at one that can be guessed
-// could be confirmed, as with the fingerprint of the whole description.
+// actions.send.mapping.user, each as JSON. Values of the environment may stand in them.
 func partsOf(members map[string]*yaml.Node) map[string]string {
 	parts := map[string]string{}
 	for key, n := range members {
@@ -39,7 +35,7 @@ func partsOf(members map[string]*yaml.Node) map[string]string {
 				}
 			}
 		}
-		parts[key] = short(order)
+		parts[key] = order
 	}
 	return parts
 }
@@ -59,10 +55,5 @@ func printOf(n *yaml.Node) string {
 	if err != nil {
 		return "" // it was said what is wrong
 	}
-	return short(string(doc))
-}
-
-func short(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:4])
+	return string(doc)
 }

@@ -400,11 +400,11 @@ type Spec[S any] struct {
 	Live    Live            // of all actions that declare none of their own
 	Keys    func(s *S) Keys // idempotency headers of its requests; nil: none
 	// Schema, with [setting.Dynamic] as S, and Made are for destinations whose declaration is read when the
-	// program runs. Made is a text that changes whenever the declaration changes.
+	// program runs. Made is a text that changes whenever the declaration changes. It may hold secrets.
 	Schema *setting.Schema
 	Made   string
 	// Parts are texts by the name of a part of the declaration, such as actions.send.path. A text changes whenever
-	// its part changes, and reveals nothing of what is declared.
+	// its part changes. It may hold secrets.
 	Parts   map[string]string
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger

@@ -76,10 +76,7 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 		defer func() { _ = of.Close() }() // nothing was written
 	}
 	history := readHistory(dir)
-	doubts, err := w.doubts(j, dir, s)
-	if err != nil {
-		return err
-	}
+	doubts := w.doubts(j, dir, s)
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
 		letters, err := lettersFor(ctx, dir, d.Name, list)
@@ -111,36 +108,41 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 
 // doubts says, by destination, why today's explanation of an event may not be how the run treated it: the run had
 // another configuration.
-func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string, error) {
+func (w *World) doubts(j *Job, dir string, s *engine.Summary) map[string]string {
 	why := map[string]string{}
 	kept, err := readIdentity(dir)
-	meta, shown, wrong := j.identity(w.Redact)
-	if wrong != nil {
-		return nil, wrong
+	meta := j.identity()
+	seen := meta
+	if err == nil {
+		seen = w.see(kept, meta)
 	}
 	for i, d := range meta.Destinations {
 		switch {
 		case err != nil:
 			why[d.Name] = "the run does not say what its configuration was"
-		case kept.Input != hashOf(meta.input()) && !onlyTheLimit(kept.Identity, shown):
+		case kept.Input != hashOf(meta.input()) && !onlyTheLimit(kept.Identity, seen):
 			why[d.Name] = "the run has read or selected something else: " +
-				strings.Join(inputsThatDiffer(kept.Identity, shown), ", ")
+				strings.Join(inputsThatDiffer(kept.Identity, seen), ", ")
 		case j.Input.Bounds.Relative:
 			why[d.Name] = "the range of times is another one every time"
-		case kept.Transform != hashOf(meta.Transform):
+		case kept.Identity.Transform != seen.Transform:
 			why[d.Name] = "the run had another transform"
-		case kept.Destinations[d.Name].All != hashOf(d):
-			old, _ := kept.destination(d.Name)
-			keys, _ := keysThatDiffer(old, shown.Destinations[i])
+		case !hasDestination(kept, d.Name):
 			why[d.Name] = "the run had another configuration of " + d.Name
-			if len(keys) > 0 {
-				why[d.Name] += ": " + strings.Join(keys, ", ")
-			}
+		case changed(kept, d, seen.Destinations[i]) != "":
+			why[d.Name] = "the run had another configuration of " + d.Name + ": " +
+				changed(kept, d, seen.Destinations[i])
 		case slices.ContainsFunc(s.Continued, func(c engine.Continued) bool { return c.Destination == d.Name }):
 			why[d.Name] = "the configuration was changed in the middle of the run"
 		}
 	}
-	return why, nil
+	return why
+}
+
+// changed names what has changed of a destination since the run; "": nothing.
+func changed(k *keptIdentity, d, seen destinationIdentity) string {
+	keys, _ := k.differs(d, seen)
+	return strings.Join(keys, ", ")
 }
 
 // onlyTheLimit says whether two inputs differ only in their limit, which counts explanations here.

@@ -87,15 +87,12 @@ type picked struct {
 
 // pick chooses the run of a job: the newest run that has all of its destinations; else the newest that has some,
 // to which the others are added; else a new one.
-func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
-	meta, shown, err := j.identity(redact)
-	if err != nil {
-		return p, err
-	}
+func (f Folder) pick(w *World, j *Job) (p picked, err error) {
+	meta := j.identity()
 	if p.dir, err = f.next(meta); err != nil || j.Fresh || j.Rehearse {
 		return p, err
 	}
-	runs, err := f.family(meta, shown)
+	runs, err := f.family(w, meta)
 	if err != nil {
 		return p, err
 	}
@@ -103,8 +100,9 @@ func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 	most := 0
 	for i, r := range runs {
 		n := 0
+		seen := w.see(r.kept, meta)
 		for k, d := range meta.Destinations {
-			if !r.kept.has(d, shown.Destinations[k]) {
+			if !r.kept.has(d, seen.Destinations[k]) {
 				continue
 			}
 			n++
@@ -120,7 +118,7 @@ func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 		}
 	}
 	if j.Input.Stream == nil {
-		p.renamed = renamed(runs, shown, held)
+		p.renamed = renamed(w, runs, meta, held)
 	}
 	if most == 0 || j.Input.Stream != nil && most < len(meta.Destinations) {
 		if p.other = namesake(runs, meta); j.Input.Stream != nil {
@@ -137,25 +135,23 @@ func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 				others(of.kept, meta), filepath.Base(of.dir), d.Name, filepath.Base(runs[i].dir))
 		}
 	}
-	p.compare(meta, shown, j.Steps.Written())
+	p.compare(w, meta)
 	return p, nil
 }
 
 // renamed finds destinations that no run has, where one has the same under a name that the job does not have: its
 // events would be sent again.
-func renamed(runs []knownRun, shown identity, held map[string]int) (all []Renamed) {
-	same := func(d destinationIdentity) string {
-		d = d.who()
-		d.Name = ""
-		return hashOf(d)
+func renamed(w *World, runs []knownRun, meta identity, held map[string]int) (all []Renamed) {
+	same := func(k *keptIdentity, d destinationIdentity, was string) bool {
+		d.Name = was
+		return k.has(d, w.see(k, identity{Destinations: []destinationIdentity{d}}).Destinations[0])
 	}
-	now := keep(shown, shown)
-	for _, d := range shown.Destinations {
+	for _, d := range meta.Destinations {
 		found := false
 		for _, r := range runs {
 			for _, old := range r.kept.Identity.Destinations {
 				_, has := held[d.Name]
-				if has || found || hasDestination(now, old.Name) || same(old) != same(d) {
+				if _, now := meta.destination(old.Name); has || found || now || !same(r.kept, d, old.Name) {
 					continue
 				}
 				found = true
@@ -209,11 +205,12 @@ func namesake(runs []knownRun, meta identity) *knownRun {
 }
 
 // compare finds what is new or different in the job, compared with the run.
-func (p *picked) compare(meta, shown identity, now []string) {
-	p.steps = p.kept.Transform != hashOf(meta.Transform) && p.kept.Identity.Transform != shown.Transform
+func (p *picked) compare(w *World, meta identity) {
+	seen := w.see(p.kept, meta)
+	p.steps = p.kept.Identity.Transform != seen.Transform
 	var steps []string
 	if p.steps {
-		steps = stepsThatDiffer(p.kept.Steps, now)
+		steps = stepsThatDiffer(p.kept.Steps, seen.steps)
 	}
 	sum, err := Standing(p.dir)
 	if err != nil {
@@ -226,10 +223,8 @@ func (p *picked) compare(meta, shown identity, now []string) {
 			continue
 		}
 		diff := Difference{Destination: d.Name, AtLeast: sum.Status == Killed}
-		if kept := p.kept.Destinations[d.Name].All; kept != hashOf(d) && (old.Parts != nil || kept != hashOf(d.partless())) {
-			diff.Keys, diff.rerouted = keysThatDiffer(old, shown.Destinations[i])
-			diff.recounted = diff.rerouted || recounts(old, shown.Destinations[i])
-		}
+		diff.Keys, diff.rerouted = p.kept.differs(d, seen.Destinations[i])
+		diff.recounted = diff.rerouted || len(diff.Keys) > 0 && recounts(old, seen.Destinations[i])
 		diff.recounted = diff.recounted || len(steps) > 0
 		diff.Keys = append(diff.Keys, steps...)
 		if len(diff.Keys) == 0 {

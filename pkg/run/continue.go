@@ -31,12 +31,7 @@ func (r *Run) goOn(context.Context) error {
 	if r.redrive != nil {
 		return nil
 	}
-	meta, shown, err := r.job.identity(r.w.Redact)
-	if err != nil {
-		return err
-	}
-	now := keep(meta, shown)
-	now.Steps = r.job.Steps.Written()
+	now := r.w.keep(r.job.identity(), r.picked.kept.salt())
 	if r.picked.kept != nil {
 		now = now.with(r.picked.kept)
 	}
@@ -158,15 +153,13 @@ const mostChanges = 100
 // otherSettings is the notice that a run of the same input has different destinations under the same names.
 func (r *Run) otherSettings(o *knownRun) OtherSettings {
 	n := OtherSettings{Run: filepath.Base(o.dir)}
-	_, shown, err := r.job.identity(r.w.Redact)
-	if err != nil {
-		return n
-	}
+	meta := r.job.identity()
+	seen := r.w.see(o.kept, meta)
 	sum, err := Standing(o.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return n
 	}
-	for _, d := range shown.Destinations {
+	for i, d := range meta.Destinations {
 		local := func(o *config.Opened) bool { return o.Name == d.Name && o.Sender.Plan().Local }
 		if slices.ContainsFunc(r.job.Destinations, local) {
 			continue // sending to new files again does no harm
@@ -175,11 +168,14 @@ func (r *Run) otherSettings(o *knownRun) OtherSettings {
 		if !ok {
 			continue
 		}
-		keys, _ := keysThatDiffer(old.who(), d.who())
-		i := slices.IndexFunc(sum.Destinations, func(l engine.LaneSummary) bool { return l.Name == d.Name })
-		if i >= 0 {
+		keys, _ := keysThatDiffer(old.who(), seen.Destinations[i].who())
+		if len(keys) == 0 {
+			keys = []string{fromElsewhere}
+		}
+		k := slices.IndexFunc(sum.Destinations, func(l engine.LaneSummary) bool { return l.Name == d.Name })
+		if k >= 0 {
 			n.Differences = append(n.Differences, Difference{Destination: d.Name, Keys: keys,
-				Delivered: sum.Destinations[i].Delivered})
+				Delivered: sum.Destinations[k].Delivered})
 		}
 	}
 	return n

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/fanfold/fanfold/pkg/journal"
 )
@@ -18,29 +20,40 @@ import (
 type keptIdentity struct {
 	Version int    `json:"version"`
 	Input   string `json:"input"` // hash of what is read
-	// Transform and Destinations are hashes, so that changes of secrets show, too: Identity is redacted.
+	// Transform and Destinations are hashes of what Identity has; older versions took them with the secrets.
 	Transform    string                `json:"transform"`
 	Destinations map[string]keptHashes `json:"destinations"`
-	Steps        []string              `json:"steps,omitempty"` // what each is, and a hash
-	Identity     identity              `json:"identity"`
+	Steps        []string              `json:"steps,omitempty"` // the kind of each, and its text; once a hash of that
+	Identity     identity              `json:"identity"`        // sealed; of older versions: masked
 }
 
-// keptHashes are the hashes of a destination: of where it is, and of that together with what it is sent.
+// keptHashes are the hashes of a destination: of where it is, and of that together with what it is sent. Sealed says
+// that Identity tells whether they have changed, since all secrets in it are sealed.
 type keptHashes struct {
-	Who string `json:"who"`
-	All string `json:"all"`
+	Who    string `json:"who"`
+	All    string `json:"all"`
+	Sealed bool   `json:"sealed,omitempty"`
 }
 
 const identityVersion = 1
 
 func identityPath(dir string) string { return filepath.Join(dir, "identity.json") }
 
-// keep makes the stored form of an identity.
-func keep(meta, shown identity) *keptIdentity {
-	k := &keptIdentity{Version: identityVersion, Input: hashOf(meta.input()), Transform: hashOf(meta.Transform),
-		Destinations: map[string]keptHashes{}, Identity: shown}
-	for _, d := range meta.Destinations {
-		k.Destinations[d.Name] = keptHashes{hashOf(d.who()), hashOf(d)}
+// keep makes the stored form of an identity. salt is that of the run that has it; "": it is a new run.
+func (w *World) keep(meta identity, salt string) *keptIdentity {
+	id := hashOf(meta.input())
+	sealed := w.see(&keptIdentity{Identity: identity{Salt: cmp.Or(salt, id)}}, meta)
+	k := keepStored(sealed)
+	k.Input, k.Steps = id, sealed.steps
+	return k
+}
+
+// keepStored is the stored form of an identity that a journal has.
+func keepStored(id identity) *keptIdentity {
+	k := &keptIdentity{Version: identityVersion, Input: cmp.Or(id.Salt, hashOf(id.input())), Transform: hashOf(id.Transform),
+		Destinations: map[string]keptHashes{}, Identity: id}
+	for _, d := range id.Destinations {
+		k.Destinations[d.Name] = keptHashes{hashOf(d.who()), hashOf(d), id.Salt != ""}
 	}
 	return k
 }
@@ -58,20 +71,129 @@ func (k *keptIdentity) with(before *keptIdentity) *keptIdentity {
 	return k
 }
 
-// destination returns a destination of the run, redacted.
-func (k *keptIdentity) destination(name string) (destinationIdentity, bool) {
-	for _, d := range k.Identity.Destinations {
-		if d.Name == name {
-			return d, true
+// see is today's identity as a run would have stored it: what has not changed is as the run has it, and what has is
+// sealed. So a difference between the two is a change.
+func (w *World) see(k *keptIdentity, now identity) identity {
+	salt := k.Identity.Salt
+	own := k.salt()
+	seen := retold(w, salt, own, k.Identity.input(), now.input())
+	seen.Salt, seen.Transform, seen.steps = salt, now.Transform, slices.Clone(now.steps)
+	for i, text := range now.steps {
+		old := ""
+		if i < len(k.Steps) {
+			old = k.Steps[i]
+		}
+		kind, written, _ := strings.Cut(text, " ")
+		if salt == "" && old == kind+" "+hashBefore(written, 8) || salt != "" && w.stands(salt, old, text) {
+			seen.steps[i] = old
+		} else {
+			seen.steps[i] = w.seal(own, text)
 		}
 	}
-	return destinationIdentity{}, false
+	if len(now.steps) > 0 && (salt != "" || now.Transform != k.Identity.Transform) {
+		seen.Transform = hashOf(seen.steps)
+	}
+	for _, d := range now.Destinations {
+		seen.Destinations = append(seen.Destinations, w.seeDestination(k, own, d))
+	}
+	return seen
 }
 
-// has says whether the run has a destination of a job.
-func (k *keptIdentity) has(d, shown destinationIdentity) bool {
+func (w *World) seeDestination(k *keptIdentity, own string, d destinationIdentity) destinationIdentity {
 	old, ok := k.destination(d.Name)
-	return ok && (k.Destinations[d.Name].Who == hashOf(d.who()) || hashOf(old.who()) == hashOf(shown.who()))
+	salt := k.Identity.Salt
+	if ok && !k.Destinations[d.Name].Sealed {
+		salt = ""
+	}
+	seen := retold(w, salt, own, old, d)
+	seen.Name, seen.Type = d.Name, d.Type // also if they are like some secret
+	if d.Parts == nil {
+		return seen
+	}
+	for key, text := range d.Parts {
+		if was := old.Parts[key]; salt == "" && was == hashBefore(text, 4) {
+			seen.Parts[key] = was
+		}
+	}
+	if len(old.Actions) > 0 && old.Actions[0] == d.Actions[0] {
+		seen.Actions[0] = d.Actions[0]
+	} else {
+		seen.Actions[0] = described + hashOf(seen.Parts)
+	}
+	return seen
+}
+
+// retold is a part of today's identity with the texts that are stored instead, where they stand for its own.
+func retold[T any](w *World, salt, own string, stored, now T) (out T) {
+	old, members := membersOf(stored), membersOf(now)
+	for key, v := range members {
+		members[key] = w.asStored(salt, old[key], v, own)
+	}
+	data, err := json.Marshal(members)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil { // texts and numbers
+		panic(err)
+	}
+	return out
+}
+
+func membersOf(v any) (members map[string]any) {
+	data, err := json.Marshal(v)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		err = d.Decode(&members)
+	}
+	if err != nil { // texts and numbers
+		panic(err)
+	}
+	return members
+}
+
+// destination returns a destination of the run.
+func (k *keptIdentity) destination(name string) (destinationIdentity, bool) {
+	return k.Identity.destination(name)
+}
+
+// has says whether the run has a destination of a job. seen is the destination as the run would have stored it.
+func (k *keptIdentity) has(d, seen destinationIdentity) bool {
+	old, ok := k.destination(d.Name)
+	if !ok {
+		return false
+	}
+	same := hashOf(old.who()) == hashOf(seen.who())
+	if of := k.Destinations[d.Name]; !of.Sealed { // the hash may be of what is masked in the identity
+		return of.Who == hashOf(d.who()) || of.Who == hashOf(old.who()) && same
+	}
+	return same
+}
+
+// differs names what has changed of a destination since the run has stored it. seen is the destination as the run
+// would have stored it.
+func (k *keptIdentity) differs(d, seen destinationIdentity) (keys []string, rerouted bool) {
+	old, _ := k.destination(d.Name)
+	of := k.Destinations[d.Name]
+	if !of.Sealed && (of.All == hashOf(d.hashed()) || old.Parts == nil && of.All == hashOf(d.partless())) {
+		return nil, false
+	}
+	keys, rerouted = keysThatDiffer(old, seen)
+	if len(keys) == 0 && !of.Sealed && of.All != hashOf(old) {
+		keys = []string{fromElsewhere} // which one, the run has not stored
+	}
+	return keys, rerouted
+}
+
+// fromElsewhere stands for a setting that cannot be named.
+const fromElsewhere = "a value from the environment"
+
+// salt is that of the seals of a run; "" without one.
+func (k *keptIdentity) salt() string {
+	if k == nil {
+		return ""
+	}
+	return cmp.Or(k.Identity.Salt, k.Input)
 }
 
 // readIdentity reads the identity in a folder. An [fs.ErrNotExist] means that an older version made the run.
@@ -108,7 +230,7 @@ type knownRun struct {
 }
 
 // family finds the runs that read the same as a job, newest first; runs made by older versions come last.
-func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
+func (f Folder) family(w *World, meta identity) (runs []knownRun, err error) {
 	entries, err := f.entries()
 	if err != nil {
 		return nil, err
@@ -129,7 +251,7 @@ func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
 	if err = add(hashOf(meta.input()), nil); err != nil {
 		return nil, err
 	}
-	if err = add(hashOf(meta), keep(meta, shown)); err != nil || len(runs) > 0 {
+	if err = add(hashOf(meta.before()), w.keep(meta, "")); err != nil || len(runs) > 0 {
 		return runs, err
 	}
 	dirs, err := f.Dirs()
@@ -137,7 +259,7 @@ func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
 		return nil, err
 	}
 	for _, dir := range dirs {
-		if k := identityOfBefore(dir, shown); k != nil {
+		if k := identityOfBefore(dir, w, meta); k != nil {
 			runs = append(runs, knownRun{dir, k})
 		}
 	}
@@ -194,39 +316,46 @@ func identityOf(dir string, assume *keptIdentity) (*keptIdentity, error) {
 	if err = json.Unmarshal(meta, &id); err != nil {
 		return nil, &journal.DamagedError{Dir: dir, Err: fmt.Errorf("what it says of itself: %w", err)}
 	}
-	return keep(id, id), nil
+	return keepStored(id), nil
 }
 
 // identityOfBefore returns the identity of a run that an older version of fanfold has begun, if it reads the same;
 // nil: it does not, or that cannot be found out.
-func identityOfBefore(dir string, shown identity) *keptIdentity {
-	k, err := readIdentity(dir)
-	if err == nil && hashOf(k.Identity.input()) == hashOf(shown.input()) {
+func identityOfBefore(dir string, w *World, now identity) *keptIdentity {
+	same := func(k *keptIdentity) *keptIdentity {
+		if hashOf(k.Identity.input()) != hashOf(w.see(k, now.input()).input()) {
+			return nil
+		}
 		return k
+	}
+	k, err := readIdentity(dir)
+	if err == nil {
+		return same(k)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	s, err := Standing(dir) // cheaper to read than a journal
-	if err != nil || !slices.Equal(s.From, shown.From) {
+	if err != nil || len(s.From) != len(now.From) {
 		return nil
 	}
 	meta, err := journal.ReadMeta(dir)
 	var id identity
-	if err != nil || json.Unmarshal(meta, &id) != nil || hashOf(id.input()) != hashOf(shown.input()) {
+	if err != nil || json.Unmarshal(meta, &id) != nil {
 		return nil
 	}
-	return keep(id, id)
+	return same(keepStored(id))
 }
 
-// metaOf is what a run now sends to whom: it may have continued with another configuration than it began with.
-func metaOf(r *journal.Run) (json.RawMessage, error) {
+// keptOf is what a run now sends to whom: it may have continued with another configuration than it began with.
+func keptOf(r *journal.Run) (*keptIdentity, error) {
 	k, err := readIdentity(r.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return r.Meta(), nil
-	case err != nil:
-		return nil, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		return k, err
 	}
-	return json.Marshal(k.Identity)
+	var id identity
+	if err = json.Unmarshal(r.Meta(), &id); err != nil {
+		return nil, &journal.DamagedError{Dir: r.Dir, Err: fmt.Errorf("what it says of itself: %w", err)}
+	}
+	return keepStored(id), nil
 }

@@ -141,7 +141,7 @@ const mostNames = 10_000
 // is routed, for a quick look.
 func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sample float64) (*Plan, error) {
 	p := &Plan{Bad: map[string]Planned{}, Dropped: map[string]uint64{}, named: map[string]*PlannedName{}, Sample: sample}
-	if err := p.earlier(runs, j, w.Redact); err != nil {
+	if err := p.earlier(w, runs, j); err != nil {
 		return nil, err
 	}
 	var open closers
@@ -217,8 +217,8 @@ func (p *Plan) spans() {
 }
 
 // earlier finds an earlier run of the same command.
-func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
-	at, err := runs.pick(j, redact)
+func (p *Plan) earlier(w *World, runs Folder, j *Job) error {
+	at, err := runs.pick(w, j)
 	if p.Run = filepath.Base(at.dir); err != nil || !at.resumed {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
-	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -48,7 +47,7 @@ type Letters struct {
 	id     string
 	choice LetterChoice
 	family []string // the run, then those whose letters it has sent; the last is the one in which all began
-	meta   json.RawMessage
+	kept   *keptIdentity
 	// subscribed is what the destinations were subscribed to when the letters were written; nil: the run was made
 	// by a version of fanfold that did not store it.
 	subscribed map[string][]string
@@ -105,7 +104,7 @@ func (w *World) Letters(
 		return nil, err
 	}
 	l.open.add(of.Close)
-	if l.meta, err = metaOf(of); err != nil {
+	if l.kept, err = keptOf(of); err != nil {
 		return nil, err
 	}
 	if l.subscribed, err = subscribedOf(of); err != nil {
@@ -179,16 +178,10 @@ func (l *Letters) Close() error { return l.open.close() }
 func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (*Run, error) {
 	re := l.of(j, steps)
 	r := &Run{w: l.w, job: j, redrive: re}
-	meta, _, err := j.identity(nil)
-	if err != nil {
+	if err := r.chooseRedrive(l.runs, l.w.named(l.runs, re, j)); err != nil {
 		return nil, err
 	}
-	if err := r.chooseRedrive(l.runs, hashOf(meta)); err != nil {
-		return nil, err
-	}
-	if err := l.compare(re, meta); err != nil {
-		return nil, err
-	}
+	l.compare(re, j)
 	if !j.Rehearse { // a rehearsal delivers nothing
 		var err error
 		if re.notes, err = redrivenOf(string(l.runs), l.family, l.names, filepath.Base(r.dir), l.w.Now); err != nil {
@@ -198,7 +191,7 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 			r.open.add(n.close)
 		}
 	}
-	return r.begin(ctx, meta)
+	return r.begin(ctx)
 }
 
 // chooseRedrive takes the folder of the newest redrive with this identity, or the next one, also when the time
@@ -224,48 +217,52 @@ func (l *Letters) of(j *Job, steps *transform.Pipeline) *redriveOf {
 		files:  l.files, steps: steps.WithoutPositions(), suppress: j.Suppress, skip: j.Input.Undated == UndatedSkip}
 	re.rules = normalize.Rules{Order: j.Input.DateOrder, Undated: j.Input.Bounds.Undated}
 	if re.rules.Order == event.AnyOrder { // as the run has read it
-		var read identity
-		if err := json.Unmarshal(l.meta, &read); err == nil {
-			re.rules.Order = read.DateOrder
-		}
+		re.rules.Order = l.kept.Identity.DateOrder
 	}
 	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
 	if l.choice.Filter != nil {
 		what += "&filter=" + l.choice.Filter.String()
 	}
-	if !re.steps.Empty() {
-		what += "&transform=" + re.steps.Identity()
+	if re.before = what; !re.steps.Empty() {
+		re.before += "&transform=" + re.steps.Identity()
+		what += "&transform=" + l.w.sealer.print(l.id, strings.Join(re.steps.Written(), "\n"))
 	}
 	j.Input.From, j.Input.Bounds.Relative = append([]string{what}, l.sizes...), l.choice.Relative
 	return re
 }
 
-// compare tells the redrive whether the destinations still make the same deliveries of events as when the letters
-// were written. meta is the configuration of the redrive.
-func (l *Letters) compare(re *redriveOf, meta any) error {
-	now, err := json.Marshal(meta)
-	if err != nil {
-		return err
+// named is the id of a redrive in a folder of runs. It is a hash of all that is sent to whom, with its secrets, so
+// it takes as long to make as a seal. A redrive that an older version has begun keeps the id that this gave it.
+func (w *World) named(runs Folder, re *redriveOf, j *Job) string {
+	meta := j.identity()
+	before := meta
+	before.From = append([]string{re.before}, meta.From[1:]...)
+	id := hashOf(before.before())
+	if _, found, err := runs.choose(id, false); err == nil && found && !j.Fresh && !j.Rehearse {
+		return id
 	}
-	// In the redacted form of the journal, because a mapping may contain a secret.
-	re.had = actionsOf(secret.JSON(l.meta, l.w.Redact))
-	re.has, re.redact, re.subscribed = actionsOf(secret.JSON(now, l.w.Redact)), l.w.Redact, l.subscribed
-	return nil
+	data, err := json.Marshal(meta)
+	if err != nil { // texts and numbers
+		panic(err)
+	}
+	return w.sealer.print(re.parent, string(data))
+}
+
+// compare tells the redrive whether the destinations still make the same deliveries of events as when the letters
+// were written.
+func (l *Letters) compare(re *redriveOf, j *Job) {
+	re.had = actionsOf(l.kept.Identity)
+	re.has, re.redact, re.subscribed = actionsOf(l.w.see(l.kept, j.identity())), l.w.Redact, l.subscribed
 }
 
 // Plan says what a redrive of the letters would send to the destinations of a job, and sends nothing. What is not
 // sent is among the skipped, by reason.
 func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (_ *Plan, err error) {
 	re := l.of(j, steps)
-	meta, _, err := j.identity(nil)
-	if err != nil {
-		return nil, err
-	}
-	if err = l.compare(re, meta); err != nil {
-		return nil, err
-	}
+	l.compare(re, j)
+	id := l.w.named(l.runs, re, j)
 	if !j.Rehearse && !l.choice.Relative { // as Open would find it
-		dir, found, failed := l.runs.choose(hashOf(meta), false)
+		dir, found, failed := l.runs.choose(id, false)
 		if failed != nil {
 			return nil, failed
 		}
@@ -288,7 +285,7 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	p := &Plan{Sample: 1, Run: hashOf(meta), Bad: map[string]Planned{}, Dropped: map[string]uint64{},
+	p := &Plan{Sample: 1, Run: id, Bad: map[string]Planned{}, Dropped: map[string]uint64{},
 		Objects: len(l.files)}
 	var lanes []*dryLane
 	for _, d := range j.Destinations {
@@ -331,6 +328,7 @@ type redriveOf struct {
 	reasons []string
 	filter  *filter.Filter
 	files   []string
+	before  string // what the redrive is of, as older versions wrote it
 	steps   *transform.Pipeline
 	had     map[string][]string // what the destinations made of events when the letters were written
 	has     map[string][]string // and what they make of them today
@@ -415,19 +413,10 @@ func familyOf(runs Folder, id string, s *engine.Summary) (ids []string) {
 }
 
 // actionsOf returns what a run's destinations make of events, by name.
-func actionsOf(meta json.RawMessage) map[string][]string {
-	var m struct {
-		Destinations []struct {
-			Name, Type, Presets string
-			Actions             []string
-		}
-	}
-	if json.Unmarshal(meta, &m) != nil {
-		return nil
-	}
+func actionsOf(meta identity) map[string][]string {
 	out := map[string][]string{}
-	for _, d := range m.Destinations {
-		out[d.Name] = append(d.Actions, d.Type, d.Presets)
+	for _, d := range meta.Destinations {
+		out[d.Name] = append(slices.Clone(d.Actions), d.Type, d.Presets)
 	}
 	return out
 }

@@ -42,6 +42,8 @@ type World struct {
 	Log  *slog.Logger
 	// Redact removes secrets from a text. It is called concurrently.
 	Redact func(string) string
+	// Hide, if not nil, replaces every stretch of a text that Redact would mask. It is called concurrently.
+	Hide func(text string, with func(stretch string) string) string
 	// Secret, if not nil, is called with values that must never be printed or stored. It is called concurrently.
 	Secret func(values ...string)
 	// Notice, if not nil, is called with what a person may want to know while a run is opened. It is called
@@ -53,6 +55,8 @@ type World struct {
 	Hook func(http.RoundTripper) http.RoundTripper
 	// StandIn makes the stand-in for a partner that answers a rehearsal.
 	StandIn func(*config.Opened) (http.RoundTripper, error)
+
+	sealer sealer
 }
 
 // Job is a run that is ready to start: everything was checked, and nothing is open yet.
@@ -163,18 +167,14 @@ func (w *World) Open(ctx context.Context, runs Folder, j *Job) (*Run, error) {
 	if err := r.choose(runs); err != nil {
 		return nil, err
 	}
-	meta, _, err := j.identity(w.Redact)
-	if err != nil {
-		return nil, err
-	}
-	return r.begin(ctx, meta)
+	return r.begin(ctx)
 }
 
 // choose takes the run's folder: that of the run that has the job's destinations, or the next one. The next one is
 // also taken when the run is finished and the same command now means something else.
 func (r *Run) choose(runs Folder) (err error) {
 	j := r.job
-	if r.picked, err = runs.pick(j, r.w.Redact); err != nil {
+	if r.picked, err = runs.pick(r.w, j); err != nil {
 		return err
 	}
 	r.dir, r.resumed = r.picked.dir, r.picked.resumed
@@ -197,7 +197,7 @@ func (r *Run) choose(runs Folder) (err error) {
 		if s, wrong := ReadSummary(r.dir); wrong == nil && j.done(s) {
 			again := *j
 			again.Fresh = true
-			if r.picked, err = runs.pick(&again, r.w.Redact); err != nil {
+			if r.picked, err = runs.pick(r.w, &again); err != nil {
 				return err
 			}
 			if j.Input.Stream == nil && j.Input.Until == "" {
@@ -234,7 +234,7 @@ func (j *Job) done(s *engine.Summary) bool {
 }
 
 // begin opens the run in its folder.
-func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
+func (r *Run) begin(ctx context.Context) (*Run, error) {
 	var err error
 	if r.before, err = ReadSummary(r.dir); err != nil {
 		// A killed run has left its counts, with one example for each reason, and is not complete.
@@ -245,7 +245,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if r.counted, err = readCounts(countsPath(r.dir)); err != nil {
 		r.counted = r.before
 	}
-	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
+	if r.journal, err = journal.Open(r.dir, r.w.keep(r.job.identity(), "").Identity, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
 		Daily: r.job.Follow()}); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ const mostNamed = 5
 
 // Save returns what a plan of the job is based on. Input that is different every time cannot be planned for: then
 // the error is a *[MistakeError].
-func (w *World) Save(ctx context.Context, j *Job) (*SavedPlan, error) {
+func (w *World) Save(ctx context.Context, j *Job) (_ *SavedPlan, err error) {
 	switch {
 	case j.Input.Stream != nil:
 		return nil, mistakef("a plan of %s cannot be kept: it can be read only once", j.Input.Stream.Name)
@@ -36,23 +36,18 @@ func (w *World) Save(ctx context.Context, j *Job) (*SavedPlan, error) {
 		return nil, mistakef("a plan of a range that begins so long ago cannot be kept, since it is another one every " +
 			"time: give --since and --until as times, like 2024-05-01T12:00:00Z")
 	}
-	meta, shown, err := j.identity(w.Redact)
-	if err != nil {
-		return nil, err
-	}
-	s := &SavedPlan{Version: savedPlanVersion, Fanfold: w.UserAgent, Identity: keep(meta, shown),
+	s := &SavedPlan{Version: savedPlanVersion, Fanfold: w.UserAgent, Identity: w.keep(j.identity(), ""),
 		Catalogue: map[string]string{}}
-	s.Identity.Steps = j.Steps.Written()
 	for _, d := range j.Destinations {
-		s.Catalogue[d.Name] = makes(d)
+		s.Catalogue[d.Name] = w.makes(s.Identity.salt(), d)
 	}
 	s.Objects, err = j.Input.objects(ctx)
 	return s, err
 }
 
 // makes is a hash of what a destination makes of events, and of what decides how many requests that takes: it
-// changes when they do.
-func makes(d *config.Opened) string {
+// changes when they do. Settings with secrets are part of it, which are sealed.
+func (w *World) makes(salt string, d *config.Opened) string {
 	p := d.Sender.Plan()
 	type action struct {
 		Slug                        string
@@ -64,12 +59,16 @@ func makes(d *config.Opened) string {
 		actions = append(actions, action{a.Slug, a.Limits.BatchEvents.N, a.Limits.BatchBytes.N, a.Limits.EventBytes.N,
 			a.Overhead, a.PerItem, a.Requests})
 	}
+	subscribed := slices.Clone(p.Subscribed)
+	for i, text := range subscribed {
+		subscribed[i] = w.seal(salt, text)
+	}
 	return hashOf(struct {
 		Content    string
 		Subscribed []string
 		Actions    []action
 		Consent    []string
-	}{p.Content, p.Subscribed, actions, d.Consent})
+	}{w.seal(salt, p.Content), subscribed, actions, d.Consent})
 }
 
 // objects lists the objects of the input as they are now.
@@ -103,34 +102,31 @@ func (w *World) Holds(ctx context.Context, j *Job, plan []byte) error {
 	if err != nil {
 		return err
 	}
-	if differs := doc.Saved.differs(now); len(differs) > 0 {
+	if differs := doc.Saved.differs(now, j.identity(), w.see(doc.Saved.Identity, j.identity())); len(differs) > 0 {
 		return mistakef("it is not what was planned: %s; nothing was sent: plan again, or leave out --plan",
 			strings.Join(differs, "; "))
 	}
 	return nil
 }
 
-// differs lists what has changed since the plan was saved.
-func (s *SavedPlan) differs(now *SavedPlan) (list []string) {
+// differs lists what has changed since the plan was saved. seen is today's identity as the plan would have it.
+func (s *SavedPlan) differs(now *SavedPlan, meta, seen identity) (list []string) {
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if s.Identity.Input != now.Identity.Input {
-		add("what is read and selected (%s)", strings.Join(inputsThatDiffer(s.Identity.Identity,
-			now.Identity.Identity), ", "))
+		add("what is read and selected (%s)", strings.Join(inputsThatDiffer(s.Identity.Identity, seen), ", "))
 	}
-	if s.Identity.Transform != now.Identity.Transform {
-		add("%s", strings.Join(stepsThatDiffer(s.Identity.Steps, now.Identity.Steps), ", "))
+	if s.Identity.Identity.Transform != seen.Transform {
+		add("%s", strings.Join(stepsThatDiffer(s.Identity.Steps, seen.steps), ", "))
 	}
 	for _, name := range sortedKeys(s.Identity.Destinations) {
-		old, _ := s.Identity.destination(name)
-		d, there := now.Identity.destination(name)
-		switch {
-		case !there:
+		d, there := seen.destination(name)
+		if !there {
 			add("%s was planned, and is left out", name)
-		case s.Identity.Destinations[name].All != now.Identity.Destinations[name].All:
-			keys, _ := keysThatDiffer(old, d)
-			if len(keys) == 0 {
-				keys = []string{"something secret"}
-			}
+			continue
+		}
+		today, _ := meta.destination(name)
+		switch keys, _ := s.Identity.differs(today, d); {
+		case len(keys) > 0:
 			add("%s has another configuration (%s)", name, strings.Join(keys, ", "))
 		case s.Catalogue[name] != now.Catalogue[name]:
 			add("what %s is sent has changed, by its options, or with fanfold (planned with %s, this is %s)", name, s.Fanfold,

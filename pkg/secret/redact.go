@@ -16,7 +16,10 @@ type span struct{ from, to int }
 
 // Redact replaces every secret in a text by Mask, also the beginning of one that was cut
 // off there.
-func (s *Set) Redact(t string) string {
+func (s *Set) Redact(t string) string { return s.Replace(t, func(string) string { return Mask }) }
+
+// Replace replaces every stretch of a text in which Redact finds secrets by what with makes of it.
+func (s *Set) Replace(t string, with func(stretch string) string) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if len(s.known) == 0 || len(t) < keyLen {
@@ -33,14 +36,14 @@ func (s *Set) Redact(t string) string {
 	if len(found) == 0 {
 		return t
 	}
-	return masked(t, found)
+	return masked(t, found, with)
 }
 
 // Holds says that a text holds a secret.
 func (s *Set) Holds(t string) bool { return s.Redact(t) != t }
 
 // masked replaces stretches, which may overlap.
-func masked(t string, found []span) string {
+func masked(t string, found []span, with func(string) string) string {
 	slices.SortFunc(found, func(a, b span) int { return a.from - b.from })
 	var b strings.Builder
 	at := 0
@@ -50,7 +53,7 @@ func masked(t string, found []span) string {
 			to = max(to, found[i].to)
 		}
 		b.WriteString(t[at:from])
-		b.WriteString(Mask)
+		b.WriteString(with(t[from:to]))
 		at = to
 	}
 	b.WriteString(t[at:])

@@ -216,16 +216,15 @@ func (p *Pipeline) Identity() string {
 	return p.identity
 }
 
-// Written names each step: what it is, and a short hash of how it was written.
-func (p *Pipeline) Written() (names []string) {
+// Written is each step as it was written: its kind, and all of it as JSON, where values of the environment may stand.
+func (p *Pipeline) Written() (steps []string) {
 	if p == nil {
 		return nil
 	}
 	for _, s := range p.steps {
-		h := sha256.Sum256([]byte(s.written))
-		names = append(names, s.Kind+" "+hex.EncodeToString(h[:8]))
+		steps = append(steps, s.Kind+" "+s.written)
 	}
-	return names
+	return steps
 }
 
 // Empty reports whether there are no steps, so that events need not be
