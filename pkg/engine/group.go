@@ -104,6 +104,20 @@ type marked struct {
 	items []byte
 }
 
+// stamped is a copy of a delivery with another stamp.
+func (m *marked) stamped(d *destination.Delivery, at []destination.Stamp, stamp string) *destination.Delivery {
+	from := len(m.items)
+	m.items = append(m.items, d.Item...)
+	item := m.items[from:len(m.items):len(m.items)]
+	for _, s := range at {
+		copy(item[s.At:], stamp)
+	}
+	m.list = append(m.list, *d)
+	out := &m.list[len(m.list)-1]
+	out.Item = item
+	return out
+}
+
 // stamp copies deliveries that another lane has made and replaces the stamp in them by this lane's. It returns how
 // many bytes of memory the copies take.
 func (l *lane) stamp(lb *laneBlock) int64 {
@@ -121,27 +135,32 @@ func (l *lane) stamp(lb *laneBlock) int64 {
 			last = s.Delivery
 		}
 	}
+	if list == 0 {
+		return 0
+	}
 	m := &lb.marked
 	m.list, m.items = slices.Grow(m.list[:0], list), slices.Grow(m.items[:0], items)
-	first := 0 // work of the part
+	at := 0 // in works, which has no deliveries of events that were settled under an earlier configuration
 	for i := range lb.routed.n {
 		p := lb.routed.parts[i]
-		if p.stamp != l.plan.Stamp {
-			last := int32(-1)
-			for _, s := range p.list.Stamps {
-				if s.Delivery != last {
-					d := p.list.List[s.Delivery]
-					from := len(m.items)
-					m.items = append(m.items, d.Item...)
-					d.Item = m.items[from:len(m.items):len(m.items)]
-					m.list = append(m.list, d)
-					lb.works[first+int(s.Delivery)].d = &m.list[len(m.list)-1]
-				}
-				copy(m.list[len(m.list)-1].Item[s.At:], l.plan.Stamp)
-				last = s.Delivery
-			}
+		stamps := p.list.Stamps
+		if p.stamp == l.plan.Stamp {
+			stamps = nil
 		}
-		first += len(p.list.List)
+		for k := range p.list.List {
+			d := &p.list.List[k]
+			n := 0
+			for n < len(stamps) && int(stamps[n].Delivery) == k {
+				n++
+			}
+			if at < len(lb.works) && lb.works[at].d == d {
+				if n > 0 {
+					lb.works[at].d = m.stamped(d, stamps[:n], l.plan.Stamp)
+				}
+				at++
+			}
+			stamps = stamps[n:]
+		}
 	}
 	return int64(items) + int64(list)*int64(unsafe.Sizeof(destination.Delivery{}))
 }
