@@ -752,3 +752,54 @@ func TestSteps(t *testing.T) {
 }
 
 var _ http.RoundTripper = (destination.Transport)(nil)
+
+// TestPaceSurvivesKills: what was sent before a kill counts towards the rate of the next process, also while the
+// checkpoint stands still, because the partner hangs or an early event is not settled.
+func TestPaceSurvivesKills(t *testing.T) {
+	path := input(t, 2000, nil)
+	for name, change := range map[string]func(*partner){
+		"the partner hangs": func(p *partner) { p.delay = time.Hour },
+		"an early event is not settled": func(p *partner) {
+			p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+				rs := ok(len(ids))
+				for i, id := range ids {
+					if id == 0 {
+						rs[i] = destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: 409}
+					}
+				}
+				return rs, nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent, dir := 0, filepath.Join(t.TempDir(), "run")
+				for range 8 {
+					p := newPartner(5)
+					p.plan.Actions[0].Limits.Rates = []destination.Rate{{N: 20, Per: time.Minute, Of: destination.Events}}
+					change(p)
+					ctx, cancel := context.WithTimeout(context.Background(), 1300*time.Millisecond)
+					copied := filepath.Join(t.TempDir(), "run")
+					done := make(chan error, 1)
+					time.AfterFunc(1200*time.Millisecond, func() { done <- os.CopyFS(copied, os.DirFS(dir)) })
+					if _, err := (setup{path: path, dir: dir, lanes: []engine.LaneConfig{lane("a", p)}, ctx: ctx}).run(
+						t); err != nil &&
+						!errors.Is(err, context.DeadlineExceeded) {
+						t.Fatal(err)
+					}
+					cancel()
+					if err := <-done; err != nil {
+						t.Fatal(err)
+					}
+					dir = copied
+					for _, n := range p.sizes {
+						sent += n
+					}
+				}
+				if sent > 20 || sent < 5 {
+					t.Errorf("%d events in ten seconds, of 20 in a minute", sent)
+				}
+			})
+		})
+	}
+}

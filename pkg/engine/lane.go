@@ -93,6 +93,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	}
 	l.shown = map[destination.Reason]bool{}
 	l.pacer = newPacer(c, limitsOf(plan, opt), l.ledger.resumed.Pace, now())
+	l.pacer.began(l.ledger.resumed.Begun, l.ledger.resumed.Pace, now())
 	l.pacer.adapt = newAdaptive(pack.Concurrency)
 	l.queue = newQueue(plan, pack, &l.ledger.live.Released)
 	l.reader = newReader(e.ring, l.ledger.mark, e.c.Linger)
@@ -679,6 +680,9 @@ func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 			return 0, false
 		}
 		d := l.pacer.wait(now, b.g.Action, len(b.works), b.bytes)
+		if d <= 0 && len(l.pacer.buckets) > 0 {
+			l.ledger.dirty = true // the pace is saved even while an early event holds up the mark
+		}
 		return d, d <= 0
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // Limiter says which share of an account's limits this process may use. Several processes that send to the same
@@ -336,6 +337,33 @@ type rateState struct {
 }
 
 const savedSteps = 8
+
+// began counts the requests that were begun after the state was saved: a process that is killed has no time to save
+// what it sent last.
+func (p *pacer) began(list []journal.Begun, saved []byte, now time.Time) {
+	var s paceState
+	_ = json.Unmarshal(saved, &s)
+	for _, x := range list {
+		if !x.At.After(s.At) || x.At.After(now) {
+			continue
+		}
+		action := slices.IndexFunc(p.plan.Actions, func(a destination.ActionPlan) bool { return a.Slug == x.Action })
+		if action < 0 {
+			continue
+		}
+		for i := range p.buckets {
+			b := &p.buckets[i]
+			if !b.counts(int32(action)) {
+				continue
+			}
+			if b.at.After(x.At) { // nothing was saved, so it begins with the first request
+				b.at = x.At
+			}
+			b.fill(x.At)
+			b.take(x.At, b.cost(p.requests(int32(action)), x.Deliveries, x.Bytes))
+		}
+	}
+}
 
 func (p *pacer) load(saved []byte, now time.Time) {
 	var s paceState

@@ -355,6 +355,7 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 		}
 		o.ids = d.ids(version)
 		l.open[req] = o
+		l.began(o)
 		if version > 2 && req > l.nextID { // otherwise the checkpoint has counted it
 			l.sent.add(o)
 		}

@@ -107,12 +107,22 @@ type Request struct {
 	Begun  time.Time
 }
 
+// Begun is a request that an earlier process has begun, whatever became of it.
+type Begun struct {
+	Action     string
+	At         time.Time
+	Deliveries int
+	Bytes      int
+}
+
 // State is where a lane resumes.
 type State struct {
 	Mark    Mark
 	Counts  Counts
 	InDoubt []Request
 	Pace    []byte
+	// Begun are the latest requests, oldest first. Pace does not yet know those that were begun after it was saved.
+	Begun   []Begun
 	settled map[DeliveryID]Verdict
 	doubted map[DeliveryID]bool
 	wholes  map[uint64]Whole

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Lane is one destination's part of a run. Its methods are safe for concurrent use.
@@ -22,6 +23,7 @@ type Lane struct {
 	wholes map[uint64]Whole // events that were settled under another configuration
 	nextID uint64           // of the last request that began
 	sent   sent
+	begun  []Begun // when the run was loaded: what was sent lately
 
 	durable Mark
 	dead    deadFile
@@ -53,6 +55,17 @@ type openRequest struct {
 	size   uint64
 	again  bool // some of it was sent before
 	old    bool // begun by an earlier process, so nobody will end it
+}
+
+// mostBegun is how many of the latest requests are remembered for the pace, see [State.Begun].
+const mostBegun = 4096
+
+// began remembers a request that an earlier process has begun.
+func (l *Lane) began(o openRequest) {
+	if len(l.begun) >= 2*mostBegun {
+		l.begun = append(l.begun[:0], l.begun[mostBegun:]...)
+	}
+	l.begun = append(l.begun, Begun{o.action, time.UnixMilli(o.at), len(o.ids), int(o.size)})
 }
 
 // passed says whether all of its deliveries are before an ordinal.
