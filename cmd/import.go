@@ -20,8 +20,8 @@ func (a *app) importWorkspaces() *cobra.Command {
 			Use: "segment FILE|-", Args: cobra.ExactArgs(1),
 			Short: "Of a Segment workspace: sources, destinations, settings, subscriptions, mappings",
 			Long: `import segment prints a commented fanfold.yaml made of an export of a Segment workspace:
-answers of the Public API (/destinations, /sources, /destinations/ID/subscriptions), one
-after the other, or what ` + "`terraform show -json`" + ` prints. Secrets are not carried over: the file
+answers of the Public API (/destinations, /sources, /destinations/ID/subscriptions and
+/filters), one after the other, or what ` + "`terraform show -json`" + ` prints. Secrets are not carried over: the file
 names a variable for each. What could not be carried over stands in it as a comment.`,
 			Example: `  fanfold import segment export.json > fanfold.yaml
   terraform show -json | fanfold import segment - > fanfold.yaml`,
@@ -35,7 +35,7 @@ names a variable for each. What could not be carried over stands in it as a comm
 }
 
 // importWorkspace prints what an export comes to, and what is wrong with that.
-func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destination, error)) error {
+func (a *app) importWorkspace(path string, read func([]byte) (*workspace.Workspace, error)) error {
 	data, err := reference.ReadInput(path, a.in, maxExport+1)
 	if err != nil {
 		return usagef("reading the export: %w", err)
@@ -43,7 +43,7 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 	if len(data) > maxExport {
 		return usagef("%s is larger than %d MiB", path, maxExport>>20)
 	}
-	dests, err := read(data)
+	found, err := read(data)
 	if err != nil {
 		return usagef("%s: %w", path, err)
 	}
@@ -51,7 +51,7 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 	if path == "-" {
 		from = "standard input"
 	}
-	out, left, err := workspace.Write(from, dests, a.catalogue.All())
+	out, left, err := workspace.Write(from, found, a.catalogue.All())
 	if err != nil {
 		return err
 	}

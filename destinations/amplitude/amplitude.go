@@ -38,7 +38,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "amplitude", Name: "Amplitude", Summary: "product analytics", Docs: httpDocs,
-			Integrations: []string{"Actions Amplitude", "Amplitude (Actions)"},
+			Integrations: []string{"Actions Amplitude", "Amplitude (Actions)"}, Elsewhere: []string{"AM"},
 			Backfill: "Events of any age go through /batch and show up at their own time; a repeat within 7 days is " +
 				"dropped by its insert_id, a later one counts again. User properties take effect on events that arrive after " +
 				"them: history does not change what older events show. Nothing is sent to users, but cohorts and what is " +

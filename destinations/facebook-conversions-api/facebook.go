@@ -40,6 +40,7 @@ func New() destination.Destination {
 			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions",
 			Docs:         docs,
 			Integrations: []string{"Facebook Conversions API (Actions)", "Facebook Conversions API"},
+			Elsewhere:    []string{"Facebook Conversions"},
 			Backfill: "Only the last seven days are taken, of a shop's own (physical_store) 62; what is older is skipped. " +
 				"What is sent counts for attribution and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",

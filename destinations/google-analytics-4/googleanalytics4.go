@@ -38,6 +38,7 @@ func New() destination.Destination {
 			Slug: "google-analytics-4", Name: "Google Analytics 4",
 			Summary: "web and app analytics, by the Measurement Protocol", Docs: docs,
 			Integrations: []string{"Google Analytics 4 Cloud", "Actions Google Analytics 4"},
+			Elsewhere:    []string{"GA4", "GA4 V2", "Google Analytics 4 (GA4) V2"},
 			Backfill: "Google takes the last 72 hours only; what is older is skipped. Events count towards key events, " +
 				"audiences and linked advertising accounts as if they came from the site. " +
 				"Nothing but a purchase's transaction_id tells a repeat, and Google says 204 to whatever it gets: try new " +

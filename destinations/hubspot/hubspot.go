@@ -43,7 +43,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "hubspot", Name: "HubSpot", Summary: "customer relationship management", Docs: contactDocs,
-			Integrations: []string{"HubSpot Cloud Mode (Actions)", "Actions Hubspot Cloud"},
+			Integrations: []string{"HubSpot Cloud Mode (Actions)", "Actions Hubspot Cloud"}, Elsewhere: []string{"HS"},
 			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, " +
 				"companies and records become what the event delivered last says, whatever its age. " +
 				"Workflows and lists that are enrolled by a property or an event do run for history: switch them off first.",

@@ -36,6 +36,7 @@ func New() destination.Destination {
 			Slug: "intercom", Name: "Intercom", Summary: "customer messaging",
 			Docs:         "https://developers.intercom.com/docs/references/rest-api/api.intercom.io",
 			Integrations: []string{"Intercom Cloud Mode (Actions)", "Actions Intercom Cloud"},
+			Elsewhere:    []string{"Intercom V2"},
 			Backfill: "Events of any age are taken at their own time, to the second; those older than 90 days count " +
 				"but are not listed. The same event of the same contact in the same second counts once. Contacts have to " +
 				"exist before their events, so forward identify events first or along. Series and rules that are set off by " +

@@ -27,6 +27,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "linkedin-conversions", Name: "LinkedIn Conversions API", Summary: "advertising", Docs: docs, Minimal: true,
+			Elsewhere: []string{"Linkedin Ads"},
 			Backfill: "Conversions of the last 90 days are taken and count at their own time. " +
 				"Repeats are recognised by eventId. A preset sends orders alone.",
 			Differences: destination.Differences(

@@ -25,7 +25,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "reddit-conversions-api", Name: "Reddit Conversions API", Summary: "advertising", Docs: docs,
-			Integrations: []string{"Reddit Conversions Api"},
+			Integrations: []string{"Reddit Conversions Api"}, Elsewhere: []string{"Reddit"},
 			Differences: destination.Differences(
 				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
 					"code", docs,

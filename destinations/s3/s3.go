@@ -49,6 +49,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "s3", Name: "S3", Summary: "compressed JSON lines in a bucket", Docs: docs, Minimal: true,
+			Elsewhere: []string{"Amazon S3", "AWS S3"},
 			Backfill: "Every event is stored as it was read, by its own time. A resume writes the object that was under " +
 				"way again, so that no event is stored twice. A new run over the same input (--fresh) may cut objects " +
 				"elsewhere: give it a prefix of its own. Nothing is deleted.",

@@ -34,6 +34,7 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "tiktok-conversions", Name: "TikTok Conversions", Summary: "TikTok's server-side events", Docs: docs,
 			Integrations: []string{"Tiktok Conversions", "TikTok Conversions"},
+			Elsewhere:    []string{"TikTok Ads"},
 			Backfill: "Events count for attribution at their own time, for clicks of up to 28 days and views of up to " +
 				"seven; older ones would be matched to nothing and are skipped. " +
 				"An event with the event and event_id of one that the browser's pixel sent within 48 hours is counted once.",

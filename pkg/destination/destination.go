@@ -292,9 +292,11 @@ type Info struct {
 	// Integrations are the names by which an event's integrations object
 	// addresses this destination, beside "All".
 	Integrations []string
-	Backfill     string       // what backfilled events will and will not trigger there
-	Differences  []Difference // from what Segment's own destination sends
-	Minimal      bool         // Segment enables nothing here by default, so the automatic presets are our own
+	// Elsewhere are other names of it in exports of other tools' workspaces.
+	Elsewhere   []string
+	Backfill    string       // what backfilled events will and will not trigger there
+	Differences []Difference // from what Segment's own destination sends
+	Minimal     bool         // Segment enables nothing here by default, so the automatic presets are our own
 }
 
 // Difference is one way in which our requests rightly differ from Segment's.

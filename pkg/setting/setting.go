@@ -269,6 +269,8 @@ func Decode[S any](s Schema, values map[string]any) (*S, error) {
 		if t, isText := given.(string); given == nil || isText && t == "" {
 			if f.Required {
 				errs = append(errs, &Problem{Key: f.Key, Msg: "is required", Missing: true})
+			} else if isText && f.Default != "" && len(f.Choices) > 0 { // nothing is no choice, and not the default
+				errs = append(errs, f.check(""))
 			}
 			continue
 		}

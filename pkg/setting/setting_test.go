@@ -41,6 +41,18 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestNoChoice: an empty text is none of the choices, where without a value one of them is the default.
+func TestNoChoice(t *testing.T) {
+	schema := setting.Of[settings]()
+	_, err := setting.Decode[settings](schema, map[string]any{"project_token": "abc123", "api_secret": "s-1", "api_region": ""})
+	if err == nil || !strings.Contains(err.Error(), `has to be one of us, eu, not ""`) {
+		t.Error(err)
+	}
+	if s, err := setting.Decode[settings](schema, map[string]any{"project_token": "abc123", "api_secret": "s-1"}); err != nil || s.Region != "us" {
+		t.Error(s, err)
+	}
+}
+
 func TestAllProblemsAtOnceAndNoValueInThem(t *testing.T) {
 	_, err := setting.Decode[settings](setting.Of[settings](), map[string]any{
 		"projekt_token": "x", "api_secret": "hunter2hunter2", "api_region": "mars", "strict": "maybe", "level": "1.5",

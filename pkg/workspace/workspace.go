@@ -8,10 +8,12 @@
 package workspace
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,11 +26,22 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
+// Workspace is what an export holds.
+type Workspace struct {
+	Destinations []Destination
+	// Left is what belongs to none of the destinations, or is missing in the export.
+	Left []string
+}
+
 // Destination is one as the other tool has it.
 type Destination struct {
-	ID            string
-	Name          string // the user's
-	Kind          string // the tool's name for what it is
+	ID      string
+	Name    string // the user's
+	Kind    string // the tool's name for what it is
+	Code    string // another name of the tool's for that
+	Filters []Filter
+	// Bare says that a destination of its kind sends nothing without subscriptions, and none of it are there.
+	Bare          bool
 	Disabled      bool
 	Sources       []string
 	Settings      []Setting
@@ -50,30 +63,37 @@ type Subscription struct {
 	Mapping               any // JSON, with numbers as json.Number
 }
 
+// Filter changes or drops events before they reach a destination.
+type Filter struct {
+	Name string
+	If   string   // which events, in FQL
+	Drop bool     // they are not sent
+	Does []string // what else is done to them, in the tool's words
+}
+
 // maxDepth bounds how deep an export is looked into.
 const maxDepth = 40
 
 // Segment reads an export of a Segment workspace.
-func Segment(data []byte) ([]Destination, error) {
-	r := &reader{byID: map[string]*Destination{}, sources: map[string]string{}}
+func Segment(data []byte) (*Workspace, error) {
+	r := newReader()
 	if err := r.read(data, r.segment); err != nil {
 		return nil, err
-	}
-	for _, s := range r.orphans {
-		if d := r.byID[s.destination]; d != nil {
-			d.Subscriptions = append(d.Subscriptions, s.Subscription)
-		}
 	}
 	return r.result("Segment's Public API or `terraform show -json`")
 }
 
 // RudderStack reads a workspace configuration of RudderStack.
-func RudderStack(data []byte) ([]Destination, error) {
-	r := &reader{byID: map[string]*Destination{}, sources: map[string]string{}}
+func RudderStack(data []byte) (*Workspace, error) {
+	r := newReader()
 	if err := r.read(data, r.rudder); err != nil {
 		return nil, err
 	}
 	return r.result("RudderStack's workspace configuration")
+}
+
+func newReader() *reader {
+	return &reader{byID: map[string]*Destination{}, sources: map[string]string{}, pages: map[string]map[string]int{}}
 }
 
 // reader walks an export.
@@ -82,12 +102,22 @@ type reader struct {
 	byID    map[string]*Destination
 	sources map[string]string // names by id
 	orphans []orphan
+	pages   map[string]map[string]int // by what they list and how they are called: how often they are missing
 }
 
-// orphan is a subscription that stands apart from its destination.
+// orphan is a subscription or a filter that stands apart from its destination.
 type orphan struct {
 	Subscription
-	destination string
+	*Filter
+	destination string       // its id
+	of          *Destination // in which it stands
+}
+
+func (o *orphan) label() string {
+	if o.Filter != nil {
+		return "filter " + o.Filter.Name
+	}
+	return strings.TrimSpace("subscription " + o.Subscription.Name)
 }
 
 // hcl is how a resource begins in Terraform's own language.
@@ -126,18 +156,44 @@ func (r *reader) read(data []byte, see func(object) bool) error {
 }
 
 // result returns what was found.
-func (r *reader) result(of string) ([]Destination, error) {
+func (r *reader) result(of string) (*Workspace, error) {
 	if len(r.order) == 0 {
 		return nil, fmt.Errorf("no destination is in it: it has to be JSON of %s", of)
 	}
-	out := make([]Destination, len(r.order))
+	out := &Workspace{Destinations: make([]Destination, len(r.order))}
+	for _, o := range r.orphans {
+		d := o.of
+		if d == nil && o.destination != "" {
+			d = r.byID[o.destination]
+		}
+		switch {
+		case d == nil:
+			out.Left = append(out.Left, fmt.Sprintf("%s: it belongs to destination %s, which is not in the export", o.label(),
+				cmp.Or(o.destination, "?")))
+		case o.Filter != nil:
+			d.Filters = append(d.Filters, *o.Filter)
+		default:
+			d.Subscriptions = append(d.Subscriptions, o.Subscription)
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.pages)) {
+		for _, page := range slices.Sorted(maps.Keys(r.pages[kind])) {
+			if r.pages[kind][page] > 0 {
+				out.Left = append(out.Left, fmt.Sprintf("%s: the export lacks the next page of them (pagination.next is %s): "+
+					"ask for it, and put it behind the others", kind, page))
+			}
+		}
+	}
 	for i, d := range r.order {
 		for n, id := range d.Sources {
 			if name := r.sources[id]; name != "" {
 				d.Sources[n] = name
 			}
 		}
-		out[i] = *d
+		if len(d.Subscriptions) > 0 {
+			d.Bare = false
+		}
+		out.Destinations[i] = *d
 	}
 	return out, nil
 }
@@ -251,6 +307,7 @@ func (r *reader) segment(o object) bool {
 			}
 		}
 	}
+	r.page(o)
 	action := o.text("actionSlug")
 	if action == "" {
 		action = o.text("partnerAction")
@@ -261,20 +318,25 @@ func (r *reader) segment(o object) bool {
 	}
 	metadata, settings := o.object("metadata"), o.object("settings")
 	switch {
-	case action != "" && trigger != "":
+	case o.text("if") != "" && o.text("destinationId") != "":
+		r.filter(o)
+		return true
+	case action != "" && (trigger != "" || o.text("destinationId") != ""):
 		s := Subscription{Name: o.text("name"), Action: action, Trigger: trigger, Disabled: o.off("enabled")}
 		mapped := settings
 		if mapped == nil {
 			mapped = o.object("mapping")
 		}
 		s.Mapping = map[string]any(mapped)
-		r.orphans = append(r.orphans, orphan{s, o.text("destinationId")})
+		r.orphans = append(r.orphans, orphan{Subscription: s, destination: o.text("destinationId")})
 		return true
 	case metadata != nil && settings != nil && o.get("writeKeys") == nil:
 		d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Settings: settingsOf(settings)}
 		if d.Kind = metadata.text("slug"); d.Kind == "" {
 			d.Kind = metadata.text("name")
 		}
+		actions, _ := metadata.get("actions").([]any)
+		d.Bare = len(actions) > 0 || strings.HasPrefix(d.Kind, "actions-")
 		if from := o.text("sourceId"); from != "" {
 			d.Sources = append(d.Sources, from)
 		}
@@ -282,8 +344,8 @@ func (r *reader) segment(o object) bool {
 		before := len(r.orphans)
 		walk(o.get("subscriptions"), r.segment, 1)
 		for i := before; i < len(r.orphans); i++ {
-			if r.orphans[i].destination == "" {
-				d.Subscriptions = append(d.Subscriptions, r.orphans[i].Subscription)
+			if r.orphans[i].destination == "" || r.orphans[i].destination == d.ID {
+				r.orphans[i].of = d
 			}
 		}
 		return true
@@ -291,6 +353,46 @@ func (r *reader) segment(o object) bool {
 		r.sources[o.text("id")] = o.text("name")
 	}
 	return false
+}
+
+// page notes which pages of an answer are there, and which are said to come next.
+func (r *reader) page(o object) {
+	p := o.object("pagination")
+	if p == nil {
+		return
+	}
+	for _, kind := range []string{"destinations", "filters", "sources", "subscriptions"} {
+		if o.get(kind) == nil {
+			continue
+		}
+		if r.pages[kind] == nil {
+			r.pages[kind] = map[string]int{}
+		}
+		r.pages[kind][p.text("current")]--
+		if next := p.text("next"); next != "" {
+			r.pages[kind][next]++
+		}
+	}
+}
+
+// filter keeps a filter of a destination, unless it is switched off.
+func (r *reader) filter(o object) {
+	f := &Filter{Name: cmp.Or(o.text("title"), o.text("id")), If: o.text("if")}
+	list, _ := o.get("actions").([]any)
+	for _, one := range list {
+		a, _ := one.(map[string]any)
+		switch kind := object(a).text("type"); kind {
+		case "DROP":
+			f.Drop = true
+		case "SAMPLE":
+			f.Does = append(f.Does, fmt.Sprintf("SAMPLE to %v", object(a).get("percent")))
+		default:
+			f.Does = append(f.Does, cmp.Or(kind, "?"))
+		}
+	}
+	if !o.off("enabled") {
+		r.orphans = append(r.orphans, orphan{Filter: f, destination: o.text("destinationId")})
+	}
 }
 
 // rudder sees an object of a workspace configuration.
@@ -312,11 +414,15 @@ func (r *reader) rudder(o object) bool {
 		}
 		return false
 	}
-	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"),
-		Settings: settingsOf(o.object("config"))}
-	if d.Kind = definition.text("displayName"); d.Kind == "" {
-		d.Kind = definition.text("name")
+	config := o.object("config")
+	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Filters: namedEvents(config)}
+	for _, s := range settingsOf(config) {
+		if !slices.Contains([]string{eventFiltering, allowedEvents, deniedEvents}, s.Key) {
+			d.Settings = append(d.Settings, s)
+		}
 	}
+	d.Code = definition.text("name")
+	d.Kind = cmp.Or(definition.text("displayName"), d.Code)
 	if list, _ := o.get("transformations").([]any); len(list) > 0 {
 		d.Notes = append(d.Notes, fmt.Sprintf("its %d transformations are code: see `fanfold help transform` for steps",
 			len(list)))
@@ -325,13 +431,39 @@ func (r *reader) rudder(o object) bool {
 	return true
 }
 
-// find is the destination of the catalogue that another tool calls kind.
-func find(catalogue []destination.Destination, kind string) (destination.Destination, bool) {
-	wanted := plain(kind)
-	for _, d := range catalogue {
-		for _, name := range append([]string{d.Info.Slug, d.Info.Name}, d.Info.Integrations...) {
-			if plain(name) == wanted && wanted != "" {
-				return d, true
+// The settings by which RudderStack keeps track events away from a destination: which of the two lists holds.
+const eventFiltering, allowedEvents, deniedEvents = "eventFilteringOption", "whitelistedEvents", "blacklistedEvents"
+
+// namedEvents is the filter of a destination of RudderStack's that has a list of events.
+func namedEvents(config object) []Filter {
+	which := config.text(eventFiltering)
+	list, _ := config.get(which).([]any)
+	var names []string
+	for _, one := range list {
+		o, _ := one.(map[string]any)
+		if name := strings.TrimSpace(object(o).text("eventName")); name != "" {
+			names = append(names, `event = "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name)+`"`)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	f := Filter{Name: which, Drop: true, If: `type = "track" and (` + strings.Join(names, " or ") + ")"}
+	if which == allowedEvents {
+		f.If = `type = "track" and !(` + strings.Join(names, " or ") + ")"
+	}
+	return []Filter{f}
+}
+
+// find is the destination of the catalogue that another tool calls one of kinds.
+func find(catalogue []destination.Destination, kinds ...string) (destination.Destination, bool) {
+	for _, kind := range kinds {
+		wanted := plain(kind)
+		for _, d := range catalogue {
+			for _, name := range slices.Concat([]string{d.Info.Slug, d.Info.Name}, d.Info.Integrations, d.Info.Elsewhere) {
+				if plain(name) == wanted && wanted != "" {
+					return d, true
+				}
 			}
 		}
 	}

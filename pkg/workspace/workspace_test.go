@@ -17,7 +17,8 @@ type toySettings struct {
 
 func toys() []destination.Destination {
 	return []destination.Destination{destination.Spec[toySettings]{
-		Info:    destination.Info{Slug: "toy-box", Name: "Toy Box", Integrations: []string{"Toy Box (Actions)"}},
+		Info: destination.Info{Slug: "toy-box", Name: "Toy Box", Integrations: []string{"Toy Box (Actions)"},
+			Elsewhere: []string{"TB"}},
 		Success: []destination.Success{{Any: true}},
 		BaseURL: func(*toySettings) string { return "https://toy.example" },
 		Actions: destination.Actions{
@@ -66,7 +67,7 @@ const rudder = `{"sources":[{"id":"s","name":"Web","sourceDefinition":{"name":"J
 // TestImport: what can be carried over is, what cannot is said, and no secret is.
 func TestImport(t *testing.T) {
 	for name, c := range map[string]struct {
-		read      func([]byte) ([]Destination, error)
+		read      func([]byte) (*Workspace, error)
 		in        string
 		has, hasn []string
 	}{
@@ -124,7 +125,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(terraform)
 	f.Add(rudder)
 	f.Fuzz(func(t *testing.T, in string) {
-		for _, read := range []func([]byte) ([]Destination, error){Segment, RudderStack} {
+		for _, read := range []func([]byte) (*Workspace, error){Segment, RudderStack} {
 			if dests, err := read([]byte(in)); err == nil {
 				if _, _, err = Write("x", dests, toys()); err != nil {
 					t.Error(err)
@@ -146,8 +147,99 @@ func TestMarks(t *testing.T) {
 		"two files": []byte("\ufeff" + text + "\n\ufeff{}"), "UTF-16": utf16,
 		"two files in UTF-16": slices.Concat(utf16, utf16)} {
 		got, err := Segment(data)
-		if err != nil || len(got) != 1 || got[0].Name != "Öl" {
+		if err != nil || len(got.Destinations) != 1 || got.Destinations[0].Name != "Öl" {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// exportOf is an export of a destination of Segment's with these settings, and what else there is.
+func exportOf(settings, more string) string {
+	return `{"data":{"destinations":[{"id":"d1","name":"Toys","enabled":true,"sourceId":"s1","metadata":{"slug":"toy-box"},` +
+		`"settings":` + settings + `}]}}` + more
+}
+
+// rudderOf is an export of a destination of RudderStack's.
+func rudderOf(definition, config string) string {
+	return `{"sources":[{"id":"s","name":"Web","sourceDefinition":{"name":"JS"},"destinations":[{"id":"d","name":"Toys",` +
+		`"enabled":true,"destinationDefinition":` + definition + `,"config":` + config + `}]}]}`
+}
+
+// TestNothingIsLostInSilence: what makes an import send other requests than the workspace does, or to another place,
+// is in the file, or it is said.
+func TestNothingIsLostInSilence(t *testing.T) {
+	subscription := func(destination, trigger string) string {
+		return `{"data":{"subscriptions":[{"id":"x","name":"Track","actionSlug":"send","destinationId":"` + destination +
+			`","enabled":true,"trigger":"` + trigger + `","settings":{}}]}}`
+	}
+	filter := func(rest string) string {
+		return `{"data":{"filters":[{"id":"f","title":"Ours","sourceId":"s1","destinationId":"d1",` + rest + `}]}}`
+	}
+	for name, c := range map[string]struct {
+		read func([]byte) (*Workspace, error)
+		in   string
+		has  string // of the file
+		said string // "": nothing
+	}{
+		"a filter that drops": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}],"enabled":true`)),
+			`filter: '!(event = "E")'`, ""},
+		"two filters": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}]`)+
+			filter(`"if":"event = \"F\"","actions":[{"type":"DROP"}]`)), `filter: '!(event = "E") and !(event = "F")'`, ""},
+		"a filter of Terraform's": {Segment, `{"values":{"root_module":{"resources":[
+			{"type":"segment_destination","values":{"id":"d1","name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}},
+			{"type":"segment_destination_filter","values":{"id":"f","destination_id":"d1","if":"event = \"E\"","enabled":true,
+			"actions":[{"type":"DROP"}]}}]}}}`, `filter: '!(event = "E")'`, ""},
+		"a filter that is off": {Segment, exportOf(`{}`,
+			filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}],"enabled":false`)), "type: toy-box\n", ""},
+		"a filter that drops all": {Segment, exportOf(`{}`, filter(`"if":"all","actions":[{"type":"DROP"}]`)),
+			"filter: type = null", "Toys: its filter Ours drops all events"},
+		"a filter that changes": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"ALLOW_PROPERTIES"}]`)),
+			"# not carried over: its filter Ours does ALLOW_PROPERTIES", "Toys: its filter Ours does ALLOW_PROPERTIES"},
+		"a filter of another": {Segment, exportOf(`{}`, `{"filters":[{"if":"x = 1","title":"G","destinationId":"d9"}]}`), "",
+			"filter G: it belongs to destination d9, which is not in the export"},
+		"a subscription of another": {Segment, exportOf(`{}`, subscription("d9", `type = \"track\"`)),
+			"# ", "subscription Track: it belongs to destination d9, which is not in the export"},
+		"no trigger": {Segment, exportOf(`{}`, subscription("d1", "")), "", "Track (send): it has no trigger"},
+		"a page that is missing": {Segment, exportOf(`{}`, `{"data":{"destinations":[],"pagination":{"current":"MA==","next":"Mg=="}}}`),
+			"", "destinations: the export lacks the next page of them (pagination.next is Mg==)"},
+		"a page that is there": {Segment, exportOf(`{}`, `{"destinations":[],"pagination":{"current":"MA==","next":"Mg=="}}
+			{"destinations":[],"pagination":{"current":"Mg=="}}`), "", ""},
+		"no subscriptions": {Segment, strings.Replace(exportOf(`{}`, ``), `"toy-box"`, `"actions-toy-box"`, 1), "",
+			"Toys: no subscription of it is in the export"},
+		"a switch for the EU":  {Segment, exportOf(`{"enableEuropeanUnionRegion":true}`, ""), "api_region: eu", ""},
+		"a switch that is off": {Segment, exportOf(`{"enableEuropeanUnionRegion":false}`, ""), "type: toy-box\n", ""},
+		"another switch":       {Segment, exportOf(`{"apiRegion":true}`, ""), `api_region: "true"`, "the value of the setting api_region"},
+		"a server":             {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"residencyServer":"EU"}`), "api_region: eu", ""},
+		"another server":       {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"eu"}`), "api_region: eu", ""},
+		"the ordinary server":  {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"standard"}`), "type: toy-box\n", ""},
+		"a region unknown here": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"region":"IND"}`), "api_region: IND",
+			"the value of the setting api_region"},
+		"events that are named": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"blacklistedEvents",
+			"blacklistedEvents":[{"eventName":"E"},{"eventName":"a \"b\""},{"eventName":""}],"whitelistedEvents":[{"eventName":"G"}]}`),
+			`filter: '!(type = "track" and (event = "E" or event = "a \"b\""))'`, ""},
+		"events that are not": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"whitelistedEvents",
+			"whitelistedEvents":[{"eventName":"E"}]}`), `filter: '!(type = "track" and !(event = "E"))'`, ""},
+		"no events at all": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"disable",
+			"whitelistedEvents":[{"eventName":"E"}]}`), "type: toy-box\n", ""},
+		"a definition's code":    {RudderStack, rudderOf(`{"name":"TB"}`, `{}`), "type: toy-box\n", ""},
+		"a definition's name":    {RudderStack, rudderOf(`{"name":"TOY_BOX"}`, `{}`), "type: toy-box\n", ""},
+		"another name of theirs": {RudderStack, rudderOf(`{"name":"TB","displayName":"The Box of Toys"}`, `{}`), "type: toy-box\n", ""},
+		"an address with a password": {Segment, exportOf(`{"sourceName":"https://u:hunter2-hunter2@hook.example/in"}`, ""),
+			`source_name: "${TOYS_SOURCE_NAME}"`, ""},
+		"an address with a token": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"region":"https://h.example?token=hunter2-hunter2"}`),
+			"base_url: ${TOYS_API_REGION}", ""},
+		"what looks like a variable": {Segment, exportOf(`{"sourceName":"a ${B} c"}`, ""), "source_name: a $${B} c", ""},
+	} {
+		ws, err := c.read([]byte(c.in))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		out, left, err := Write("export.json", ws, toys())
+		said := strings.Join(left, "\n")
+		if err != nil || !strings.Contains(string(out), c.has) || strings.Contains(string(out), "hunter2") ||
+			!strings.Contains(said, c.said) || c.said == "" && said != "" {
+			t.Errorf("%s: %v, %q is said, and %q wanted; %q is not in\n%s", name, err, said, c.said, c.has, out)
 		}
 	}
 }

@@ -14,17 +14,20 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/payload"
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Write makes a fanfold.yaml of destinations. from names where they come from. left are
-// those that are not in it, each with the reason, and the parts of subscriptions that are not.
-func Write(from string, dests []Destination, catalogue []destination.Destination) (out []byte, left []string,
-	err error) {
-	w := &writer{catalogue: catalogue, names: map[string]bool{}}
+// Write makes a fanfold.yaml of a workspace. from names where it comes from. left is what is not in the file, each
+// with the reason: destinations, and parts of them without which other requests are made.
+func Write(from string, ws *Workspace, catalogue []destination.Destination) (out []byte, left []string, err error) {
+	w := &writer{catalogue: catalogue, names: map[string]bool{}, values: map[string]string{}}
 	table := &yaml.Node{Kind: yaml.MappingNode}
-	for i := range dests {
-		d := &dests[i]
+	for _, one := range ws.Left {
+		left = append(left, oneLine(one))
+	}
+	for i := range ws.Destinations {
+		d := &ws.Destinations[i]
 		key, body, why := w.destination(d)
 		if why != "" {
 			left = append(left, oneLine(fmt.Sprintf("%s (%s): %s", d.label(), d.Kind, why)))
@@ -64,7 +67,8 @@ type writer struct {
 	catalogue []destination.Destination
 	names     map[string]bool
 	variables []string
-	parts     []string // what subscriptions say that could not be carried over: requests are others without it
+	values    map[string]string // of the variables
+	parts     []string          // what subscriptions say that could not be carried over: requests are others without it
 }
 
 func scalar(s string) *yaml.Node {
@@ -92,7 +96,7 @@ func (d *Destination) label() string {
 
 // destination writes one, or says why not.
 func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) {
-	spec, ok := find(w.catalogue, d.Kind)
+	spec, ok := find(w.catalogue, d.Kind, d.Code)
 	switch {
 	case !ok:
 		return nil, nil, "fanfold has no such destination"
@@ -115,16 +119,24 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		body.Content = append(body.Content, scalar("base_url"), scalar(base))
 	}
 	notes = append(notes, lost...)
+	if filter, lost := filterOf(d); filter != "" || len(lost) > 0 {
+		if notes = append(notes, lost...); filter != "" {
+			body.Content = append(body.Content, scalar("filter"), literal(filter))
+		}
+		w.tell(d, lost)
+	}
 	if len(d.Subscriptions) > 0 {
-		actions, lost := w.actions(d, spec)
+		actions, lost := w.actions(d, spec, name)
 		notes = append(notes, lost...)
 		if len(actions.Content) == 0 {
 			return nil, nil, "none of its subscriptions can be carried over: " + strings.Join(lost, "; ")
 		}
-		for _, one := range lost {
-			w.parts = append(w.parts, oneLine(d.label()+": "+strings.TrimPrefix(one, "not carried over: ")))
-		}
+		w.tell(d, lost)
 		body.Content = append(body.Content, scalar("actions"), actions)
+	} else if d.Bare {
+		bare := []string{"no subscription of it is in the export: without any it sends nothing there, and here what its presets send"}
+		notes = append(notes, bare...)
+		w.tell(d, bare)
 	}
 	key = scalar(name)
 	for i := range notes {
@@ -133,6 +145,37 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	key.HeadComment = strings.Join(notes, "\n")
 	return key, body, ""
 }
+
+// tell notes what the requests to a destination are others without.
+func (w *writer) tell(d *Destination, lost []string) {
+	for _, one := range lost {
+		w.parts = append(w.parts, oneLine(d.label()+": "+strings.TrimPrefix(one, "not carried over: ")))
+	}
+}
+
+// filterOf is the filter of a destination: no event that one of the workspace's filters drops. The language is the
+// same; `config check` refuses what is no filter here.
+func filterOf(d *Destination) (text string, lost []string) {
+	var parts []string
+	for _, f := range d.Filters {
+		if len(f.Does) > 0 {
+			lost = append(lost, fmt.Sprintf("not carried over: its filter %s does %s to events with %s: see `fanfold help "+
+				"transform` for steps", f.Name, strings.Join(f.Does, " and "), f.If))
+		}
+		switch {
+		case !f.Drop:
+		case strings.EqualFold(strings.TrimSpace(f.If), "all"):
+			lost = append(lost, fmt.Sprintf("its filter %s drops all events", f.Name))
+			parts = append(parts, "type = null")
+		default:
+			parts = append(parts, "!("+f.If+")")
+		}
+	}
+	return strings.Join(parts, " and "), lost
+}
+
+// literal is a text in which nothing stands for a variable.
+func literal(s string) *yaml.Node { return scalar(strings.ReplaceAll(s, "${", "$${")) }
 
 // borrow takes what the other tool is told with each subscription, and fanfold once for the destination, such
 // as an address: a text that is the same in all of them. Secrets are not among it.
@@ -202,34 +245,40 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 			continue
 		}
 		if f, ok := fieldFor(spec.Settings, s.Key); ok && given[f.Key] == nil {
-			given[f.Key] = s.Value
+			if given[f.Key] = s.Value; isRegion(f) && len(f.Choices) > 0 {
+				given[f.Key] = regionOf(f, s.Key, s.Value)
+			}
 		} else if !ok {
 			lost = append(lost, "not carried over: the setting "+s.Key)
 		}
 	}
 	for _, f := range spec.Settings.Fields {
 		value, ok := given[f.Key]
+		ok = ok && value != ""
+		variable := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name + "_" + f.Key))
+		if variable[0] >= '0' && variable[0] <= '9' {
+			variable = "_" + variable
+		}
 		switch {
 		case f.Secret && (ok || f.Required):
-			variable := strings.ToUpper(strings.ReplaceAll(name+"_"+f.Key, "-", "_"))
-			if variable[0] >= '0' && variable[0] <= '9' {
-				variable = "_" + variable
-			}
-			w.variables = append(w.variables, variable)
-			n := scalar("${" + variable + "}")
-			n.Style = yaml.DoubleQuotedStyle
-			table.Content = append(table.Content, scalar(f.Key), n)
+			table.Content = append(table.Content, scalar(f.Key), w.variable(variable, value))
 		case ok:
-			n, fits := valueOf(f, value)
-			text, _ := value.(string)
+			n, fits := w.valueOf(f, value, variable)
+			text, isText := value.(string)
 			switch {
 			case fits:
 			case isRegion(f) && isAddress(text):
-				base = text
+				if base = text; len(secret.OfAddress(text)) > 0 {
+					base = w.variable(variable, text).Value
+				}
 				continue
 			case isRegion(f): // events must not go elsewhere for want of it: `config check` refuses the value
-				lost = append(lost, "to be mended: the value of the setting "+f.Key)
-				n = scalar(text)
+				mend := "to be mended: the value of the setting " + f.Key
+				lost = append(lost, mend)
+				w.tell(d, []string{mend})
+				if n = literal(text); !isText {
+					n = literal(fmt.Sprint(value))
+				}
 			default:
 				lost = append(lost, "not carried over: the value of the setting "+f.Key)
 				continue
@@ -243,12 +292,50 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 // isRegion says that a setting tells where data resides: by a few words, or, called as such settings are, by a name or
 // an address of its own.
 func isRegion(f setting.Field) bool {
-	free := len(f.Choices) == 0 && f.Transport && !f.Secret
+	free := f.Transport && !f.Secret || len(f.Choices) > 0
 	return slices.Contains(f.Choices, "eu") || free && slices.Contains(regionWords, fold(f.Key))
 }
 
 // regionWords are what tools call such a setting.
-var regionWords = []string{"region", "residency", "instance", "endpoint", "datacenter", "datacentre", "cluster", "host"}
+var regionWords = []string{"region", "residency", "instance", "endpoint", "datacenter", "datacentre", "cluster", "host",
+	"server"}
+
+// variable is a reference to a variable that the user has to set, to a value.
+func (w *writer) variable(name string, value any) *yaml.Node {
+	base := name
+	for n := 2; slices.Contains(w.variables, name) && w.values[name] != fmt.Sprint(value); n++ {
+		name = fmt.Sprintf("%s_%d", base, n)
+	}
+	if !slices.Contains(w.variables, name) {
+		w.variables = append(w.variables, name)
+		w.values[name] = fmt.Sprint(value)
+	}
+	n := scalar("${" + name + "}")
+	n.Style = yaml.DoubleQuotedStyle
+	return n
+}
+
+// written is a value as YAML: an address with a credential in it is a variable, and a text says nothing else than it did.
+func (w *writer) written(v any, variable string) (*yaml.Node, error) {
+	n, err := node(v)
+	if err != nil {
+		return nil, err
+	}
+	var texts func(n *yaml.Node)
+	texts = func(n *yaml.Node) {
+		switch {
+		case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && len(secret.OfAddress(n.Value)) > 0:
+			*n = *w.variable(variable, n.Value)
+		case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && strings.Contains(n.Value, "${"):
+			*n = *literal(n.Value)
+		}
+		for _, c := range n.Content {
+			texts(c)
+		}
+	}
+	texts(n)
+	return n, nil
+}
 
 func isAddress(s string) bool {
 	u, err := url.Parse(s)
@@ -288,7 +375,7 @@ func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
 
 // valueOf is a value as the setting takes it: one of a few words is found in what the
 // other tool shows instead of it.
-func valueOf(f setting.Field, value any) (*yaml.Node, bool) {
+func (w *writer) valueOf(f setting.Field, value any, variable string) (*yaml.Node, bool) {
 	text, isText := value.(string)
 	if len(f.Choices) > 0 {
 		if !isText {
@@ -305,12 +392,43 @@ func valueOf(f setting.Field, value any) (*yaml.Node, bool) {
 		}
 		return nil, false
 	}
-	n, err := node(value)
+	n, err := w.written(value, variable)
 	return n, err == nil
 }
 
+// regionOf is what a value says of where data resides: a switch says it by its name, and the ordinary place is the
+// setting's default ("").
+func regionOf(f setting.Field, key string, value any) any {
+	switch v := value.(type) {
+	case bool:
+		var words strings.Builder
+		for i, r := range key {
+			if i > 0 && unicode.IsUpper(r) {
+				words.WriteByte(' ')
+			}
+			words.WriteRune(unicode.ToLower(r))
+		}
+		for _, word := range strings.FieldsFunc(words.String(), func(r rune) bool { return !unicode.IsLetter(r) }) {
+			if strings.HasPrefix(word, "europe") {
+				word = "eu"
+			}
+			if slices.Contains(f.Choices, word) {
+				if v {
+					return word
+				}
+				return ""
+			}
+		}
+	case string:
+		if slices.Contains([]string{"standard", "default"}, strings.ToLower(v)) && !slices.Contains(f.Choices, v) {
+			return ""
+		}
+	}
+	return value
+}
+
 // actions are the subscriptions whose actions the destination has.
-func (w *writer) actions(d *Destination, spec destination.Destination) (list *yaml.Node, lost []string) {
+func (w *writer) actions(d *Destination, spec destination.Destination, name string) (list *yaml.Node, lost []string) {
 	list = &yaml.Node{Kind: yaml.SequenceNode}
 	on := 0
 	for _, s := range d.Subscriptions {
@@ -320,8 +438,12 @@ func (w *writer) actions(d *Destination, spec destination.Destination) (list *ya
 				s.Action))
 			continue
 		}
+		if strings.TrimSpace(s.Trigger) == "" {
+			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): it has no trigger", s.Name, s.Action))
+			continue
+		}
 		entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("action"), scalar(s.Action),
-			scalar("subscribe"), scalar(s.Trigger)}}
+			scalar("subscribe"), literal(s.Trigger)}}
 		entry.HeadComment = oneLine(s.Name)
 		if s.Disabled {
 			off := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"}
@@ -334,7 +456,7 @@ func (w *writer) actions(d *Destination, spec destination.Destination) (list *ya
 			if len(gone) > 0 {
 				lost = append(lost, fmt.Sprintf("not carried over: of %s, the fields %s", s.Action, strings.Join(gone, ", ")))
 			}
-			n, err := node(kept)
+			n, err := w.written(kept, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_ADDRESS")
 			if err != nil {
 				lost = append(lost, fmt.Sprintf("not carried over: %s: %v", s.Action, err))
 				continue
