@@ -86,8 +86,7 @@ func New() destination.Destination {
 				))).
 				AllOrNothing().Success(destination.Words(whoDocs, "success")).
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
-				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs},
-					BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
+				BatchEvents(1000, whoDocs).BatchBytes(1_000_000, httpDocs+"#upload-limit"),
 			mapUser(), groupIdentifyUser(), logPurchase(),
 			events("logEventV2", "Log event V2", item(who(), insertID(), told(), sets(), library(), body.Same("products"))).
 				Doc("An event, with user properties to set once, always, or to add to.").
@@ -128,17 +127,13 @@ func mapUser() *destination.Declared {
 	user, global := id("user_id"), id("global_user_id")
 	join := upload("/usermap", "mapping", body.Object(body.Member("user_id", user), body.Member("global_user_id", global)))
 	return destination.Action("mapUser", "Map user").Doc("Joins one user id to another.").On(`type = "alias"`).
-		Fields(field.Text("user_id").From("$.previousId"), field.UserID("global_user_id"),
-			field.Integer("min_id_length").Nullable()).
+		Fields(field.Texts("user_id = previousId"), field.UserID("global_user_id"), minIDLength).
 		NeedsIdentity(body.All(user.Given(), global.Given()), "user_id and global_user_id are required").
 		// It is on a host of its own in the US: https://amplitude.com/docs/apis/analytics/user-mapping
 		Steps(join.At("https://api.amplitude.com").If(body.Setting("endpoint").Is("us")),
 			join.If(body.Setting("endpoint").Is("eu"))).
 		AllOrNothing().Success(destination.JSON(mapDocs, destination.Is("success", true))).
-		Limits(destination.ActionLimits{
-			Rates:      destination.Rates(mapDocs, "1500events/30s"),
-			BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
-		})
+		Rates(mapDocs, "1500events/30s").BatchBytes(1_000_000, mapDocs)
 }
 
 func groupIdentifyUser() *destination.Declared {
@@ -147,10 +142,8 @@ func groupIdentifyUser() *destination.Declared {
 	return destination.Action("groupIdentifyUser", "Group identify user").On(`type = "group"`).
 		Doc("Sets the properties of a group, and puts the user into it.").
 		Fields(
-			field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
-			field.Texts("insert_id", "time = timestamp"), field.Object("group_properties").From("$.traits"),
-			field.Text("group_type").Required(), field.Text("group_value").Required(),
-			field.Integer("min_id_length").Nullable(),
+			ids(), field.Texts("insert_id", "time = timestamp"), field.Object("group_properties").From("$.traits"),
+			field.Texts("group_type", "group_value").With(field.Line.Required), minIDLength,
 		).
 		Steps(
 			upload("/identify", "identification", body.Object(
@@ -165,8 +158,7 @@ func groupIdentifyUser() *destination.Declared {
 			)),
 		).
 		AllOrNothing().Success(destination.Words(groupDocs, "success")).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs},
-			BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}})
+		BatchEvents(1024, groupDocs).BatchBytes(1_000_000, groupDocs)
 }
 
 // logPurchase is an order, and an event for each of its products.
@@ -186,14 +178,17 @@ func logPurchase() *destination.Declared {
 
 // whoFields are of the user and the device: what events and profiles share.
 func whoFields() field.Lines {
-	return append(field.Lines{
-		field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
-		field.Object("user_properties").From("$.traits"), field.Object("groups"),
-	}, field.Texts("app_version = context.app.version", "platform = context.device.type", "os_name = context.os.name",
-		"os_version = context.os.version", "device_brand = context.device.brand",
-		"device_manufacturer = context.device.manufacturer", "device_model = context.device.model",
-		"carrier = context.network.carrier", "country = context.location.country", "region = context.location.region",
-		"city = context.location.city", "dma", "language = context.locale", "insert_id", "library = context.library.name")...)
+	return field.Together(
+		ids(), field.Object("user_properties").From("$.traits"), field.Object("groups"), field.Context("app_version"),
+		field.Texts("platform = context.device.type"), field.Context("os_name", "os_version", "device_brand",
+			"device_manufacturer", "device_model"), field.Texts("carrier = .network.carrier", "country = .location.country",
+			"region = .location.region", "city = .location.city").Below("$.context"),
+		field.Texts("dma", "language = context.locale", "insert_id", "library = context.library.name"),
+	)
+}
+
+func ids() field.Lines {
+	return field.Together(field.UserID("user_id").Nullable(), field.Texts("device_id = context.device.id, anonymousId"))
 }
 
 // agentFields say what becomes of the user agent, and how short an id may be.
@@ -201,32 +196,29 @@ func agentFields() field.Lines {
 	return field.Lines{
 		field.UserAgent("userAgent"), field.Boolean("userAgentParsing").Always(true),
 		field.Boolean("includeRawUserAgent").Always(false),
-		field.Object("userAgentData", field.Texts("model", "platformVersion").Below("$.context.userAgentData")),
-		field.Integer("min_id_length").Nullable(),
+		field.Object("userAgentData", field.Texts("model", "platformVersion").Below("$.context.userAgentData")), minIDLength,
 	}
 }
 
-func referrer(key string) field.Line { return field.Text(key).From("$.context.page.referrer") }
-
 // campaignFields are where the user came from.
 func campaignFields() field.Lines {
-	return field.Lines{field.Object("utm_properties", field.Campaign("")), referrer("referrer")}
+	return field.Together(field.Object("utm_properties", field.Campaign("")),
+		field.Texts("referrer = context.page.referrer"))
 }
 
 // eventFields are of an event alone.
 func eventFields() field.Lines {
 	earned := field.Together(field.Number("price"), field.Integer("quantity"), field.Number("revenue"),
 		field.Texts("productId", "revenueType"))
-	advertising := []string{"$.context.device.advertisingId", "$.context.device.idfa"}
 	return field.Together(earned.Below("$.properties"),
 		field.Text("event_type").Required().From("$.event"),
 		field.Time("session_id").From("$.integrations.Actions Amplitude.session_id"),
 		field.Timestamp("time"), field.Object("event_properties").From("$.properties"),
 		field.Numbers("location_lat = context.location.latitude", "location_lng = context.location.longitude"),
-		field.IP("ip"), field.Text("idfa").From(advertising...), field.Text("idfv").From("$.context.device.id"),
-		field.Text("adid").From(advertising...), field.Text("android_id"), field.Integer("event_id"),
+		field.IP("ip"), field.Texts("idfa = context.device.advertisingId, context.device.idfa", "idfv = context.device.id",
+			"adid = context.device.advertisingId, context.device.idfa", "android_id"), field.Integer("event_id"),
 		field.Object("library2", field.Text("behavior").OneOf("auto", "use_mapping").Always("use_mapping"),
-			field.Text("mapping").From("$.context.library.name")),
+			field.Texts("mapping = context.library.name")),
 		field.Products("products", earned.Below("")).Open(),
 	)
 }
@@ -234,8 +226,8 @@ func eventFields() field.Lines {
 // onceFields are the user properties that Log Event V2 sets.
 func onceFields() field.Lines {
 	return field.Lines{
-		field.Object("setOnce", referrer("initial_referrer"), field.Campaign("initial_")).Open(),
-		field.Object("setAlways", referrer("referrer"), field.Campaign("")).Open(),
+		field.Object("setOnce", field.Texts("initial_referrer = context.page.referrer"), field.Campaign("initial_")).Open(),
+		field.Object("setAlways", field.Texts("referrer = context.page.referrer"), field.Campaign("")).Open(),
 		field.Object("add").Open(),
 	}
 }
@@ -251,6 +243,8 @@ func item(members ...body.Members) body.Node {
 			"revenueType", "user_id", "device_id"),
 	)
 }
+
+var minIDLength = field.Integer("min_id_length").Nullable()
 
 // id is an id of the payload, unless it is shorter than the payload allows: Amplitude drops
 // such an id from the event.
@@ -275,7 +269,7 @@ func who() body.Members {
 	return body.Together(
 		body.Member("user_id", id("user_id")), body.Member("device_id", id("device_id")),
 		body.Member("platform", body.First(
-			body.Outer("platform").Given().As("as it is spelt", platform),
+			body.Outer("platform").Given().Rewritten("as it is spelt", platform),
 			body.If(body.Outer("library").Is("analytics.js"), body.Const("Web")),
 		)),
 	)
@@ -290,9 +284,7 @@ func nthOf(dst []byte, v event.Value, c *body.Context) []byte {
 	return event.AppendQuoted(dst, v.Text()+"-"+strconv.Itoa(c.Index()+2))
 }
 
-func platform(dst []byte, v event.Value, _ *body.Context) []byte {
-	return event.AppendQuoted(dst, respell(respell(v.Text(), "iOS"), "Android"))
-}
+func platform(text string) string { return respell(respell(text, "iOS"), "Android") }
 
 // respell writes the first place where a name stands the way it is written.
 func respell(text, name string) string {
@@ -308,24 +300,20 @@ func respell(text, name string) string {
 // browser's hints know better.
 func told() body.Members {
 	ua := body.From("userAgent").NotEmpty()
-	member := func(key, hint string, of func(*agent.Device) string) body.Members {
-		parsed := body.Node(agent.Part(ua, agent.Read, of))
-		if hint != "" {
-			parsed = body.First(body.From("userAgentData."+hint).NotNull(), parsed)
-		}
-		n := body.If(body.All(ua, body.From("userAgentParsing").Is("true")), parsed)
-		if key != "device_type" { // no field
-			n = body.First(body.From(key), n)
-		}
-		return body.Member(key, n)
+	asked := body.All(ua, body.From("userAgentParsing").Is("true"))
+	parsed := func(of func(*agent.Device) string) body.Value { return agent.Part(ua, agent.Read, of) }
+	member := func(key string, n body.Node) body.Members {
+		return body.Member(key, body.From(key).Else(body.If(asked, n)))
 	}
 	return body.Together(
 		body.When(body.From("includeRawUserAgent").Is("true"), body.Member("user_agent", ua.Text())),
-		member("os_name", "", func(d *agent.Device) string { return cmp.Or(d.OS, d.Browser) }),
-		member("os_version", "platformVersion", func(d *agent.Device) string { return d.Major }),
-		member("device_manufacturer", "", func(d *agent.Device) string { return d.Vendor }),
-		member("device_model", "model", func(d *agent.Device) string { return cmp.Or(d.Model, d.OS) }),
-		member("device_type", "", func(d *agent.Device) string { return d.Kind }),
+		member("os_name", parsed(func(d *agent.Device) string { return cmp.Or(d.OS, d.Browser) })),
+		member("os_version", body.From("userAgentData.platformVersion").NotNull().Else(
+			parsed(func(d *agent.Device) string { return d.Major }))),
+		member("device_manufacturer", parsed(func(d *agent.Device) string { return d.Vendor })),
+		member("device_model", body.From("userAgentData.model").NotNull().Else(
+			parsed(func(d *agent.Device) string { return cmp.Or(d.Model, d.OS) }))),
+		body.Member("device_type", body.If(asked, parsed(func(d *agent.Device) string { return d.Kind }))), // no field
 	)
 }
 

@@ -146,7 +146,7 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 func identities(slug, title string) *destination.Declared {
 	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).
 		Results(refusedWhole).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1, Docs: whoDocs}, Rates: identityRates()})
+		BatchEvents(1, whoDocs).Rates(limitDocs, "20000/m")
 }
 
 func identityRates() []destination.Rate {
@@ -168,7 +168,7 @@ func newAlias(slug, title string, last ...field.Line) *destination.Declared {
 			body.SameNotNull("external_id"), body.Same("alias_name", "alias_label"),
 		))))).
 		AllOrNothing().Verdicts(byIndex()).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 50, Docs: aliasDocs}, Rates: identityRates()})
+		BatchEvents(50, aliasDocs).Rates(limitDocs, "20000/m")
 }
 
 // catalog writes the items of a catalog, or deletes them.
@@ -188,8 +188,7 @@ func catalog() *destination.Declared {
 			destination.Send("DELETE", "/catalogs/{catalog_name}/items", body.Object(body.Member("items", named))).If(deletes),
 		).
 		Once("id").AllOrNothing().Success(success()...).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 50, Docs: catalogDocs},
-			Rates: destination.Rates(limitDocs, "16000/m")})
+		BatchEvents(50, catalogDocs).Rates(limitDocs, "16000/m")
 }
 
 func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {
@@ -222,10 +221,7 @@ func trigger(slug, title, path string, fields field.Set) *destination.Declared {
 	return destination.Action(slug, title).On(`type = "track"`).Fields(fields).
 		Needs(body.Any(broadcast, recipients), "broadcast has to be true, or there have to be recipients").
 		Needs(body.Not(body.All(broadcast, recipients)), "a broadcast has no recipients").
-		Limits(destination.ActionLimits{
-			BatchEvents: destination.Cap{N: 1, Docs: sendDocs},
-			Rates:       destination.Rates(limitDocs, "250000/h"),
-		}).
+		BatchEvents(1, sendDocs).Rates(limitDocs, "250000/h").
 		Post(path, body.Object(
 			body.When(recipients, body.Fields("recipients", "prioritization")),
 			body.When(body.Not(recipients), body.Fields("recipients")),

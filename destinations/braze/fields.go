@@ -20,6 +20,11 @@ func existingOnly() field.Line {
 
 func alias() field.Lines { return field.Texts("alias_name", "alias_label") }
 
+// ids say who it is about. Every action needs one of them.
+func ids() field.Lines {
+	return field.Together(field.UserID("external_id"), field.Object("user_alias", alias()))
+}
+
 // at is when an event happened. Segment's default is when Segment received it, which a
 // backfill of an archive that was collected late would tell wrongly.
 func at() field.Line { return field.Timestamp("time").Required() }
@@ -28,16 +33,14 @@ func brazeID() field.Line { return field.Text("braze_id").Nullable().From("$.pro
 
 func eventFields(last field.Line) field.Set {
 	return field.Together(
-		field.UserID("external_id"), field.Object("user_alias", alias()),
-		field.Text("email").From("$.context.traits.email", "$.properties.email"), brazeID(),
+		ids(), field.Texts("email = context.traits.email, properties.email"), brazeID(),
 		field.Text("name").Required().From("$.event"), at(), field.Object("properties").From("$.properties"), last,
 	)
 }
 
 func purchaseFields(last field.Line) field.Set {
 	return field.Together(
-		field.UserID("external_id"), field.Object("user_alias", alias()), field.Texts("email = traits.email"),
-		brazeID(), at(),
+		ids(), field.Texts("email = traits.email"), brazeID(), at(),
 		field.Object("products", field.Text("product_id").Required(), field.Text("currency"),
 			field.Number("price").Required(), field.Integer("quantity"),
 		).List().Required().Open().From("$.properties.products"),
@@ -46,24 +49,22 @@ func purchaseFields(last field.Line) field.Set {
 }
 
 func profileFields(last field.Line) field.Set {
+	null := func(sets ...field.Set) field.Lines { return field.Together(sets...).With(field.Line.Nullable) }
 	return field.Together(
-		field.UserID("external_id"), field.Object("user_alias", alias()), brazeID(),
-		field.Text("country").Nullable().From("$.context.location.country"),
-		field.Object("current_location", field.Numbers("latitude = context.location.latitude",
-			"longitude = context.location.longitude")).Nullable(),
-		field.Time("date_of_first_session").Nullable(), field.Time("date_of_last_session").Nullable(),
-		field.Time("dob").Nullable(), field.Text("email").Nullable().From("$.traits.email"), field.Text("email_subscribe"),
-		field.Booleans("email_open_tracking_disabled", "email_click_tracking_disabled"),
+		ids(), brazeID(),
+		null(field.Texts("country = context.location.country"), field.Object("current_location",
+			field.Numbers("latitude", "longitude").Below("$.context.location")),
+			field.Time("date_of_first_session"), field.Time("date_of_last_session"), field.Time("dob"),
+			field.Texts("email = traits.email")),
+		field.Text("email_subscribe"), field.Booleans("email_open_tracking_disabled", "email_click_tracking_disabled"),
 		field.Object("facebook", field.Text("id"), field.Text("likes").List(), field.Integer("num_friends")),
-		field.Texts("first_name = traits.firstName", "gender = traits.gender", "home_city = traits.address.city").
-			With(field.Line.Nullable),
-		field.Text("image_url").Nullable().Format("uri").From("$.traits.avatar"), field.Text("language").Nullable(),
-		field.Texts("last_name = traits.lastName"), field.Time("marked_email_as_spam_at").Nullable(),
-		field.Text("phone").Nullable().From("$.traits.phone"), field.Text("push_subscribe"),
+		null(field.Texts("first_name = traits.firstName", "gender = traits.gender", "home_city = traits.address.city"),
+			field.Text("image_url").Format("uri").From("$.traits.avatar"), field.Text("language")),
+		field.Texts("last_name = traits.lastName"),
+		null(field.Time("marked_email_as_spam_at"), field.Texts("phone = traits.phone")), field.Text("push_subscribe"),
 		field.Object("push_tokens", field.Texts("app_id", "token").With(field.Line.Required), field.Text("device_id")).List(),
-		field.Text("time_zone"),
-		field.Object("twitter", field.Texts("id", "screen_name"), field.Integer("followers_count"),
-			field.Integer("friends_count"), field.Integer("statuses_count")),
+		field.Text("time_zone"), field.Object("twitter", field.Texts("id", "screen_name"),
+			field.Integers("followers_count", "friends_count", "statuses_count")),
 		field.Object("subscription_groups", field.Text("subscription_group_id").Required(),
 			field.Text("subscription_state").Required().OneOf("subscribed", "unsubscribed")).List(),
 		field.Object("custom_attributes").From("$.traits"), last,
@@ -75,35 +76,37 @@ func priorities(choices ...string) field.Lines {
 		With(func(l field.Line) field.Line { return l.OneOf(choices...) })
 }
 
-// triggerFields are those of the two endpoints that send messages: of, what
-// is sent; with, what it is filled from.
-func triggerFields(of, with string, alias field.Lines, change func(broadcast, recipients field.Line) field.Lines,
-	last ...field.Line) field.Set {
-	recipients := field.Object("recipients",
-		field.Text("external_user_id"), field.Object("user_alias", alias), field.Text("email"), field.Object(with),
-		field.Boolean("send_to_existing_only"), field.Object("attributes"),
-	).List()
-	broadcast := field.Boolean("broadcast").Doc("To everybody that the audience of the campaign or canvas takes in.")
-	return field.Together(
-		field.Text(of).Required(), field.Object(with).From("$.properties"), change(broadcast, recipients),
-		field.Object("prioritization", priorities("identified", "unidentified", "most_recently_updated",
-			"least_recently_updated")),
-		field.Object("audience"), field.Lines(last),
-	)
+// recipients are those of a message that is filled from the fields in with.
+func recipients(with string, alias field.Lines) field.Line {
+	return field.Object("recipients", field.Text("external_user_id"), field.Object("user_alias", alias),
+		field.Text("email"), field.Object(with), field.Boolean("send_to_existing_only"), field.Object("attributes")).List()
+}
+
+func broadcast() field.Line {
+	return field.Boolean("broadcast").Doc("To everybody that the audience of the campaign or canvas takes in.")
+}
+
+// audience are the last of the fields that both endpoints for messages have.
+func audience() field.Lines {
+	return field.Lines{field.Object("prioritization", priorities("identified", "unidentified", "most_recently_updated",
+		"least_recently_updated")), field.Object("audience")}
 }
 
 func campaignFields() field.Set {
-	return triggerFields("campaign_id", "trigger_properties", nil, func(broadcast, recipients field.Line) field.Lines {
-		return field.Lines{broadcast.RequiredUnless("recipients", "audience"), recipients}
-	}, field.Text("send_id"),
-		field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).List())
+	const with = "trigger_properties"
+	return field.Together(
+		field.Text("campaign_id").Required(), field.Object(with).From("$.properties"),
+		broadcast().RequiredUnless("recipients", "audience"), recipients(with, nil), audience(), field.Text("send_id"),
+		field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).List(),
+	)
 }
 
 func canvasFields() field.Set {
-	return triggerFields("canvas_id", "canvas_entry_properties", alias(),
-		func(broadcast, recipients field.Line) field.Lines {
-			return field.Lines{broadcast, recipients.RequiredUntil("broadcast", true)}
-		})
+	const with = "canvas_entry_properties"
+	return field.Together(
+		field.Text("canvas_id").Required(), field.Object(with).From("$.properties"), broadcast(),
+		recipients(with, alias()).RequiredUntil("broadcast", true), audience(),
+	)
 }
 
 // Braze's names of e-commerce events.
@@ -118,23 +121,22 @@ const (
 )
 
 func shopFields(own ...field.Set) field.Set {
+	person, order := []string{"$.context.traits", "$.properties"}, "$.properties"
 	return field.Together(
 		field.Text("name").Required().OneOf(viewed, cart, checkout, placed, cancelled, refunded),
 		field.UserID("external_id"), field.Object("user_alias", alias().With(field.Line.Required)),
-		field.Text("email").Email().From("$.context.traits.email", "$.properties.email"),
-		field.Text("phone").Nullable().From("$.context.traits.phone", "$.properties.phone"),
-		field.Text("braze_id").Nullable().From("$.context.traits.braze_id", "$.properties.braze_id"),
+		field.Texts("email").Below(person...).With(field.Line.Email),
+		field.Texts("phone", "braze_id").Below(person...).With(field.Line.Nullable),
 		field.Text("cancel_reason").From("$.properties.reason").RequiredWhen("name", cancelled),
 		field.Text("time").Required().Format("date-time").From("$.timestamp"),
-		field.Text("checkout_id").From("$.properties.checkout_id").RequiredWhen("name", checkout),
-		field.Text("order_id").From("$.properties.order_id").RequiredWhen("name", placed, cancelled, refunded),
-		field.Text("cart_id").From("$.properties.cart_id").RequiredWhen("name", cart),
+		field.Together(field.Text("checkout_id").RequiredWhen("name", checkout),
+			field.Text("order_id").RequiredWhen("name", placed, cancelled, refunded),
+			field.Text("cart_id").RequiredWhen("name", cart)).Below(order),
 		field.Number("total_value").From("$.properties.total").RequiredWhen("name", checkout, placed, cancelled, refunded),
 		field.Text("action").OneOf("add", "remove", "replace").From("$.properties.action"),
-		field.Number("subtotal_value").From("$.properties.subtotal"), field.Numbers("tax", "shipping").Below("$.properties"),
-		field.Number("total_discounts").From("$.properties.discount"),
-		field.Object("discounts", field.Text("code").Required().From("$.code"),
-			field.Number("amount").Required().From("$.amount")).EachOf("$.properties.discount_items"),
+		field.Numbers("subtotal_value = .subtotal", "tax", "shipping", "total_discounts = .discount").Below(order),
+		field.Object("discounts", field.Texts("code = code").With(field.Line.Required),
+			field.Numbers("amount = amount").With(field.Line.Required)).EachOf("$.properties.discount_items"),
 		field.Text("currency").Required().Doc("A code of ISO 4217.").
 			Mapped(mapping.Upper(mapping.Path("$.properties.currency"))),
 		field.Text("source").Required().From("$.properties.source", "$.context.page.url", "$.context.app.name",
@@ -155,8 +157,8 @@ func product(from string) field.Lines {
 }
 
 func ecommerceFields() field.Set {
-	return shopFields(field.Object("products", product("$."), field.Number("quantity").Required().From("$.quantity")).
-		EachOf("$.properties.products").Required().Open())
+	return shopFields(field.Products("products", product("$."), field.Number("quantity").Required().From("$.quantity")).
+		Required().Open())
 }
 
 func singleFields() field.Set {

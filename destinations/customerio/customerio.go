@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -69,6 +68,8 @@ func New() destination.Destination {
 
 // people are the actions about people, what they do, and objects.
 func people() destination.Actions {
+	somebody := body.From("user_id", "anonymous_id").Filled()
+	identifies := body.If(body.All(body.Not(body.From("user_id").Filled()), somebody), body.Const("identify_anonymous"))
 	return destination.Actions{
 		onBatch("createUpdatePerson", "Create or update person").On(`type = "identify"`).
 			Doc("Sets a person's attributes, and relates the person to an object.").
@@ -104,14 +105,12 @@ func people() destination.Actions {
 				anonymousID, objectType("traits"), convert,
 			).
 			Post(path, item(
-				object(body.First(body.If(body.All(body.Not(body.From("user_id").Filled()), body.From("anonymous_id").Filled()),
-					body.Const("identify_anonymous")), body.Const("identify")), "id"),
-				unix("created_at"),
+				object(body.First(identifies, body.Const("identify")), "id"), unix("created_at"),
 				// The object's identifiers have no place for an anonymous id.
 				body.When(body.Any(body.Has("custom_attributes"), body.Has("anonymous_id")), body.Member("attributes",
 					attributes("custom_attributes", body.Const(true),
 						[]string{"object_type_id", "objectTypeId", "relationshipAttributes"}))),
-				body.When(body.From("user_id", "anonymous_id").Filled(), related(
+				body.When(somebody, related(
 					body.Member("identifiers", identifier("user_id", "", "anonymous_id")),
 					body.Member("relationship_attributes", dates(body.From("relationship_attributes"))),
 				)),
@@ -121,24 +120,23 @@ func people() destination.Actions {
 
 // endings are those about devices, relationships, and what is to go.
 func endings() destination.Actions {
+	token := body.Copy("token = device_id")
 	return destination.Actions{
-		onBatch("createUpdateDevice", "Create or update device").On(destination.Called(deviceCalls()...)).
+		onBatch("createUpdateDevice", "Create or update device").On(destination.Called(deviceCalls...)).
 			Doc("A person's device, for push messages.").
-			Fields(personID("person_id").Required(), deviceID, field.Text("app_version").From("$.context.app.version"),
+			Fields(personID("person_id").Required(), deviceID, field.Texts("app_version = context.app.version"),
 				field.Text("platform").Required().Doc("ios or android.").From("$.context.device.type"),
-				field.Text("last_used").From("$.timestamp"), field.Object("attributes").From("$.properties"), convert).
+				field.Texts("last_used = timestamp"), field.Object("attributes").From("$.properties"), convert).
 			Post(path, item(person("add_device", "person_id", "", ""), body.Member("device", body.Object(
-				body.Copy("token = device_id"), body.Same("platform"), unix("last_used"), body.Member("attributes",
-					body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())), body.Same("app_version")))),
+				token, body.Same("platform"), unix("last_used"), body.Member("attributes", body.Always(body.Object(
+					body.Spread("attributes").Each(dates(body.This())), body.Same("app_version")))),
 			)))),
-		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone()...)).
+		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone...)).
 			Doc("Takes a device away from a person.").Live("takes a device away", entityDocs).
 			Fields(personID("person_id").Required(), deviceID).
-			Post(path, item(person("delete_device", "person_id", "", ""),
-				body.Member("device", body.Object(body.Copy("token = device_id"))))),
+			Post(path, item(person("delete_device", "person_id", "", ""), body.Member("device", body.Object(token)))),
 		onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).
-			Doc("Ends the relationship of a person and an object.").
-			Live("ends a relationship", entityDocs).
+			Doc("Ends the relationship of a person and an object.").Live("ends a relationship", entityDocs).
 			Fields(personID("person_id").Required(), anonymousID,
 				field.Text("object_id").Required().From("$.properties.objectId"), objectType("properties")).
 			Post(path, item(
@@ -151,20 +149,18 @@ func endings() destination.Actions {
 			Doc("Deletes a person."),
 		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
 			Doc("Deletes an object and its relationships.").Live("deletes an object", entityDocs).
-			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
+			Fields(field.Texts("object_id = properties.objectId"), objectType("properties")).
 			NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
 			Post(path, item(object(body.Const("delete"), "object_id"))),
 		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
-			Doc("Merges the previous id's person into the other, for good.").
-			Live("merges two people", entityDocs).
+			Doc("Merges the previous id's person into the other, for good.").Live("merges two people", entityDocs).
 			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
 				body.Member("primary", identifier("primary", "", "")), body.Member("secondary", identifier("secondary", "", "")),
 			)),
-		plain("suppressPerson", "Suppress person", "suppress",
-			"deletes a person, and keeps the ids out").On(`event = "User Suppressed"`).
-			Doc("Keeps a person's ids out of the workspace."),
+		plain("suppressPerson", "Suppress person", "suppress", "deletes a person, and keeps the ids out").
+			On(`event = "User Suppressed"`).Doc("Keeps a person's ids out of the workspace."),
 		plain("unsuppressPerson", "Unsuppress person", "unsuppress", "lets ids in again").On(`event = "User Unsuppressed"`).
 			Doc("Lets a suppressed person's ids in again."),
 	}
@@ -179,8 +175,8 @@ func reports() destination.Actions {
 				field.Text("delivery_id").Required().From("$.properties.deliveryId"),
 				field.Text("metric").Required().OneOf("delivered", "opened", "clicked", "converted", "spammed", "bounced",
 					"dropped", "deferred").From("$.properties.metric"),
-				field.Texts("recipient = properties.recipient", "reason = properties.reason", "href = properties.href",
-					"action_name = properties.actionName", "action_value = properties.actionValue"),
+				field.Texts("recipient", "reason", "href", "action_name = .actionName", "action_value = .actionValue").
+					Below("$.properties"),
 				field.Timestamp("timestamp").Format("date-time"),
 			).
 			// https://docs.customer.io/api/track/#operation/metrics
@@ -205,16 +201,9 @@ func reports() destination.Actions {
 	}
 }
 
-// deviceCalls, and deviceGone, are about devices.
-func deviceCalls() []string {
-	return []string{"Application Installed", "Application Opened", "Device Created or Updated"}
-}
-
-func deviceGone() []string { return []string{"Application Uninstalled", "Device Deleted"} }
-
 // otherCalls are the track calls that have no action of their own.
 func otherCalls() string {
-	return destination.CalledOtherwise(slices.Concat(deviceCalls(), deviceGone(), []string{"Relationship Deleted",
+	return destination.CalledOtherwise(slices.Concat(deviceCalls, deviceGone, []string{"Relationship Deleted",
 		"User Deleted", "User Suppressed", "User Unsuppressed", "Object Deleted", "Report Delivery Event",
 		"Report Content Event"})...)
 }
@@ -225,8 +214,11 @@ const (
 	untimed = "the timestamp is not a time"
 )
 
-// Fields and members that stand in several actions.
+// What stands in several actions: calls, fields and members.
 var (
+	deviceCalls = []string{"Application Installed", "Application Opened", "Device Created or Updated"}
+	deviceGone  = []string{"Application Uninstalled", "Device Deleted"}
+
 	timestamp = field.Text("timestamp").From("$.timestamp")
 	data      = field.Object("data").From("$.properties")
 	convert   = field.Boolean("convert_timestamp").Doc("Turns ISO 8601 dates among the attributes into Unix times.").
@@ -306,7 +298,7 @@ func identifier(id, email, anonymous string) body.Node {
 	var may []body.Node
 	if id != "" {
 		v := body.From(id)
-		may = append(may, as("cio_id", v.Matches("^cio_").As("without cio_", withoutPrefix)),
+		may = append(may, as("cio_id", v.Matches("^cio_").Rewritten("without cio_", cioID)),
 			as("email", v.Where("an email address", isEmail).Text()), as("id", v.Filled().Text()))
 	}
 	if email != "" {
@@ -318,9 +310,7 @@ func identifier(id, email, anonymous string) body.Node {
 	return body.First(may...)
 }
 
-func withoutPrefix(dst []byte, v event.Value, _ *body.Context) []byte {
-	return event.AppendQuoted(dst, []byte(strings.TrimPrefix(v.Text(), "cio_")))
-}
+func cioID(text string) string { return strings.TrimPrefix(text, "cio_") }
 
 // emails are the ids that count as an email address.
 var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*" +
@@ -349,9 +339,9 @@ func related(to ...body.Members) body.Members {
 // attributes are all members of a field but the skipped ones, and the anonymous id when it
 // does not identify the person, which known says.
 func attributes(of string, known body.Cond, skip []string, more ...body.Members) body.Node {
-	anonymous := body.From("anonymous_id").Filled()
+	anonymous, its := body.From("anonymous_id").Filled(), body.Spread(of, skip...).Each(dates(body.This()))
 	ms := []body.Members{
-		body.When(body.Not(anonymous), body.Spread(of, skip...).Each(dates(body.This()))),
+		body.When(body.Not(anonymous), its),
 		body.When(anonymous, body.Spread(of, append([]string{"anonymous_id"}, skip...)...).Each(dates(body.This()))),
 		body.Together(more...),
 	}
@@ -374,30 +364,15 @@ func unix(key string) body.Members {
 	return body.Member(key, body.First(v.Matches(`^\d*$`).IsTime().Seconds(), dates(v)))
 }
 
+// appendUnix appends a Unix time for an ISO 8601 date, with or without a time and its zone, and for nothing else that
+// may be read as a time.
 func appendUnix(dst []byte, v event.Value) []byte {
-	if t, ok := date(v); ok {
-		return strconv.AppendInt(dst, t.Unix(), 10)
+	if b, plain := v.Plain(); plain && len(b) >= 10 && b[4] == '-' && b[7] == '-' && isoDate.Match(b) {
+		if t, ok := event.ParseTimeText(b); ok {
+			return strconv.AppendInt(dst, t.Unix(), 10)
+		}
 	}
 	return append(dst, v.Raw()...)
 }
 
-// date reads an ISO 8601 date, with or without a time and its zone, and nothing else that may
-// be read as a time.
-func date(v event.Value) (time.Time, bool) {
-	b, plain := v.Plain()
-	if !plain || len(b) < 10 || b[0]-'0' > 9 || b[4] != '-' || b[7] != '-' {
-		return time.Time{}, false
-	}
-	layouts := [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700",
-		"2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"}
-	may := layouts[:1]
-	if len(b) > 10 {
-		may = layouts[1:]
-	}
-	for _, layout := range may {
-		if t, err := time.Parse(layout, string(b)); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
+var isoDate = regexp.MustCompile(`^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$`)

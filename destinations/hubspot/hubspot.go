@@ -93,11 +93,7 @@ func New() destination.Destination {
 func occurrences(slug, title, timeField string, name body.Node, properties body.Members,
 	who ...body.Members) *destination.Declared {
 	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
-		Limits(destination.ActionLimits{
-			Rates:       destination.Rates(eventDocs, "1250/s"),
-			BatchEvents: destination.Cap{N: 500, Docs: batchDocs},
-			Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * destination.Day, Docs: eventDocs},
-		}).
+		Rates(eventDocs, "1250/s").BatchEvents(500, batchDocs).Dedupe("uuid", 365*destination.Day, eventDocs).
 		Post("/events/v3/send/batch", body.Object(body.Member("inputs", body.Items(body.Object(
 			body.Member("eventName", name), body.Together(who...), body.Member("occurredAt", body.From(timeField).ISO()),
 			body.Member("uuid", body.InsertID()), body.Member("properties", body.Always(body.Object(properties))),

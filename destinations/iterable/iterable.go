@@ -35,12 +35,9 @@ func New() destination.Destination {
 				"Iterable has no switch for history: journeys that an event, a purchase or a changed field starts may start, " +
 				"so pause them.",
 			Differences: destination.Differences(
-				"events go to /api/events/trackBulk and users to /api/users/bulkUpdate, many a request, as Segment's batches "+
-					"do", bulkDocs,
-				"newEmail becomes the user's email field in the same request, as in Segment's batches, instead of a request of "+
-					"its own", usersDocs,
-				"updateOnly is said for each request of users, as in Segment's batches; its single requests leave it "+
-					"out", usersDocs,
+				"events go to /api/events/trackBulk and users to /api/users/bulkUpdate, as Segment's batches do", bulkDocs,
+				"newEmail becomes the user's email in the same request, as in Segment's batches, not in one more", usersDocs,
+				"updateOnly is in every request of users, as in Segment's batches; its single requests lack it", usersDocs,
 				"an event or purchase without an id gets one from messageId, and one whose mapping has no createdAt the time of "+
 					"sending", bulkDocs,
 			),
@@ -64,12 +61,11 @@ func New() destination.Destination {
 
 // actions are what the partner can be told.
 func actions() destination.Actions {
-	const who = "email or userId is required"
 	email, id := field.Text("email").Label("Email Address").Email(), field.UserID("userId")
 	anyEmail := email.From("$.properties.email", "$.context.traits.email")
 	nested := field.Boolean("mergeNestedObjects").Always(false)
-	circumstances := append(field.Lines{field.Timestamp("createdAt")},
-		field.Integers("campaignId", "templateId").Below("$.properties")...)
+	circumstances := field.Together(field.Timestamp("createdAt"),
+		field.Integers("campaignId", "templateId").Below("$.properties"))
 	buyer := field.Object("user",
 		anyEmail, id, field.Object("dataFields").From("$.context.traits"), nested,
 		field.Text("phoneNumber").Nullable().From("$.context.traits.phone"),
@@ -80,8 +76,14 @@ func actions() destination.Actions {
 		field.Text("imageUrl").From("image_url"), field.Text("description"),
 	).Below("")).Required().Open()
 	cart := body.Together(
-		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields", about("user.")))),
-		body.Member("items", body.Always(body.Each("items", product()))),
+		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields",
+			own(body.Spread("user.dataFields", "phoneNumber"), body.Copy("phoneNumber = user.phoneNumber"))))),
+		body.Member("items", body.Always(body.Each("items", body.Always(body.Object(
+			body.SpreadOf(body.This()), body.Member("categories", body.List(body.This("categories").Given())),
+			// What Iterable has no member for in a product.
+			body.Member("dataFields", own(body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price",
+				"quantity", "categories", "category", "url", "image_url", "imageUrl"))),
+		))))),
 	)
 	happened := body.Together(
 		body.Member("id", body.From("id").Else(body.InsertID())),
@@ -97,23 +99,22 @@ func actions() destination.Actions {
 				nested.Doc("Merge objects of the user's fields instead of replacing them."),
 				field.Boolean("updateOnly").Doc("Leave out users that Iterable does not know."),
 			).
-			NeedsIdentity(body.From("email", "userId").Given(), who).
 			Post("/api/users/bulkUpdate", body.Object(
 				body.Member("updateOnly", body.From("updateOnly").Is("true").Else(body.Const(false))),
 				body.Member("users", body.Items(body.Object(
 					body.Same("email", "userId", "mergeNestedObjects"),
-					body.Member("dataFields", about("", body.Member("email", body.From("newEmail")))),
+					body.Member("dataFields", own(body.Spread("dataFields", "phoneNumber"), body.Same("phoneNumber"),
+						body.Copy("email = newEmail"))),
 				))),
 			)),
 		bulk("trackEvent", "Custom event", bulkDocs, "10/s").On(`type = "track" and event != "Order Completed" and event != "Cart Updated"`).
 			Doc("An event of a user.").
 			Fields(anyEmail, id, field.Text("eventName").Required().From("$.event"),
 				field.Object("dataFields").From("$.properties"), field.MessageID("id"), circumstances).
-			NeedsIdentity(body.From("email", "userId").Given(), who).TimeField("createdAt").
+			TimeField("createdAt").
 			Post("/api/events/trackBulk", body.Batch("events", body.Object(
 				body.Same("email", "userId", "eventName"),
-				body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())),
-				happened,
+				body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())), happened,
 			))),
 		destination.Action("updateCart", "Cart updates").On(`type = "track" and event = "Cart Updated"`).
 			Doc("Replaces what is in the user's cart.").
@@ -126,42 +127,26 @@ func actions() destination.Actions {
 			NeedsIdentity(body.From("user.email", "user.userId").Given(), who).TimeField("createdAt").
 			Post("/api/commerce/trackPurchase", body.Object(
 				cart, body.Same("total"),
-				body.Member("dataFields", body.Always(body.Object(
-					body.Spread("dataFields", "products").Each(dated(body.This()))))),
-				happened,
+				body.Member("dataFields", own(body.Spread("dataFields", "products"))), happened,
 			)),
 	}
 }
 
+const who = "email or userId is required"
+
 // bulk is an action of an endpoint that takes many. A success counts what was refused and names it by what it said: an
 // address, a user id, an event's name.
 func bulk(slug, title, docs, rate string) *destination.Declared {
-	return destination.Action(slug, title).AllOrNothing().
-		Limits(destination.ActionLimits{Rates: destination.Rates(docs, rate)}).
+	return destination.Action(slug, title).AllOrNothing().NeedsIdentity(body.From("email", "userId").Given(), who).
+		Rates(docs, rate).
 		Success(destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))).
 		Verdicts(destination.ByLists("", "invalidEmails of email", "invalidUserIds of userId",
 			"disallowedEventNames of eventName", "failedUpdates.* of email userId").Counted("failCount"))
 }
 
-// product is one of a cart or an order; what Iterable has no member for goes into its dataFields.
-func product() body.Node {
-	return body.Always(body.Object(
-		body.SpreadOf(body.This()),
-		body.Member("categories", body.List(body.This("categories").Given())),
-		body.Member("dataFields", body.Always(body.Object(
-			body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories",
-				"category", "url", "image_url", "imageUrl").Each(dated(body.This())),
-		))),
-	))
-}
-
-// about are a user's own fields, and further ones in their place.
-func about(in string, more ...body.Members) body.Node {
-	return body.Always(body.Object(
-		body.Spread(in+"dataFields", "phoneNumber").Each(dated(body.This())),
-		body.Member("phoneNumber", body.From(in+"phoneNumber")),
-		body.Together(more...),
-	))
+// own are members of the user's own choice, with their times as Iterable knows them, and others in their place.
+func own(members body.SpreadMembers, others ...body.Members) body.Node {
+	return body.Always(body.Object(members.Each(dated(body.This())), body.Together(others...)))
 }
 
 // dated is a value with the times in it, at any depth, in the form in which Iterable knows them;

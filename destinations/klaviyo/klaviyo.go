@@ -77,39 +77,38 @@ func New() destination.Destination {
 		Headers: map[string]body.Value{"Revision": body.Const(revision), "Accept": body.Const("application/json")},
 		Actions: actions(),
 		Presets: []destination.Preset{
-			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`, Mapping: mapping.Lines(
-				"external_id = userId", "phone_number = traits.phone, context.traits.phone", "properties = traits")},
+			{Name: "Profiles", Action: "upsertProfile", Mapping: mapping.Lines("external_id = userId",
+				"phone_number = traits.phone, context.traits.phone", "properties = traits")},
 			{Name: "Orders", Action: "orderCompleted", Subscribe: `type = "track" and event = "Order Completed"`,
 				Mapping: who("products = properties.products", "value = properties.revenue, properties.total")},
 			{Name: "Events", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`, Mapping: who()},
 			{Name: "Pages", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: who(`metric_name = "Viewed Page"`)},
-			{Name: "Screens", Action: "trackEvent", Subscribe: `type = "screen"`,
-				Mapping: who(`metric_name = "Viewed Screen"`)},
+			{Name: "Screens", Action: "trackEvent", Subscribe: `type = "screen"`, Mapping: who(`metric_name = "Viewed Screen"`)},
 		},
 	}.Destination()
 }
 
 // actions are what the partner can be told.
 func actions() destination.Actions {
-	own, products := body.From("event_name"), body.From("product_event_name")
+	metric, order, product := body.From("metric_name"), body.From("event_name").Filled(), body.From("product_event_name")
+	id := body.From("unique_id").Given().Else(body.InsertID())
 	return append(destination.Actions{
 		imported("upsertProfile", "Upsert Profile", "$.traits.email", "$.traits",
 			field.Text("list_id").Doc("List to put the profile on."),
 			field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
 			field.Object("properties").From("$.properties"),
 		).On(`type = "identify"`).Doc("Makes a profile or updates it."),
-		events("trackEvent", "Track Event", "An event of a profile.", body.From("metric_name").Filled(),
-			field.Text("metric_name").Required().From("$.event")).
-			Post(jobs, job(occurrence(body.From("metric_name").Text(), body.Same("properties", "value"),
-				body.From("unique_id").Given().Else(body.InsertID())))),
-		events("orderCompleted", "Order Completed", "An order, and one event for each of its products.", nil,
-			field.Object("products").List(), field.Text("event_name").Always("Order Completed"),
-			field.Text("product_event_name").Always("Ordered Product")).
-			Needs(body.Any(body.Not(own.Filled()), own.AtMost(maxName)), wrongName).
-			Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), products.AtMost(maxName)), wrongName).
+		events("trackEvent", "Track Event", field.Text("metric_name").Required().From("$.event")).
+			Doc("An event of a profile.").
+			Needs(body.All(metric.Filled(), metric.AtMost(maxName)), wrongName).
+			Post(jobs, job(occurrence(metric.Text(), body.Same("properties", "value"), id))),
+		events("orderCompleted", "Order Completed", field.Object("products").List(),
+			field.Text("event_name").Always("Order Completed"), field.Text("product_event_name").Always("Ordered Product")).
+			Doc("An order, and one event for each of its products.").
+			Needs(body.Any(body.Not(order), order.AtMost(maxName)), wrongName).
+			Needs(body.Any(body.Not(body.Has("products")), body.Not(product.Filled()), product.AtMost(maxName)), wrongName).
 			Post(jobs, job(
-				occurrence(own.Filled().Text().Else(body.Const("Order Completed")), body.Same("properties", "value"),
-					body.From("unique_id").Given().Else(body.InsertID())),
+				occurrence(order.Text().Else(body.Const("Order Completed")), body.Same("properties", "value"), id),
 				body.Each("products", occurrence(
 					body.Outer("product_event_name").Filled().Text().Else(body.Const("Ordered Product")),
 					body.Member("properties", body.Always(body.Object(body.SpreadOf(body.Outer("properties"), "products"),
@@ -123,7 +122,7 @@ func actions() destination.Actions {
 // imported is an action that makes profiles or updates them, in bulk, and may put them on a list.
 // from is where the profile is in the event.
 func imported(slug, title, email, from string, own ...field.Line) *destination.Declared {
-	phone, home := number("phone_number", "country_code"), from+".address."
+	phone, home := number("phone_number", "country_code"), from+".address"
 	lists := []string{"list_id"}
 	if slug == "upsertProfile" {
 		lists = []string{"override_list_id", "list_id"}
@@ -134,15 +133,12 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 		Fields(
 			field.Text("email").Email().From(email),
 			field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
-			field.Text("external_id"),
-			field.Text("first_name").From(from+".firstName"), field.Text("last_name").From(from+".lastName"),
-			field.Text("organization").From(from+".company.name"), field.Text("title").From(from+".title"),
-			field.Text("image").From(from+".avatar"),
-			field.Object("location", append(field.Lines{
-				field.Text("address1").From(home + "street"), field.Text("city").From(home + "city"),
-				field.Text("region").From(home + "state"), field.Text("zip").From(home+"postal_code", home+"postalCode"),
-				field.Text("country").From(home + "country"),
-			}, field.Texts("address2", "latitude", "longitude")...).With(field.Line.Nullable)),
+			field.Text("external_id"), field.Texts("first_name = .firstName", "last_name = .lastName",
+				"organization = .company.name", "title", "image = .avatar").Below(from),
+			field.Object("location", field.Together(
+				field.Texts("address1 = .street", "city", "region = .state").Below(home),
+				field.Text("zip").From(home+".postal_code", home+".postalCode"), field.Texts("country").Below(home),
+				field.Texts("address2", "latitude", "longitude")).With(field.Line.Nullable)),
 		).Fields(field.Lines(own)).
 		NeedsIdentity(body.Any(body.From("email", "external_id").Given(), phone), noIdentity).
 		Needs(shortID("external_id"), longID).
@@ -163,8 +159,7 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 			Names:    []string{"attributes.email", "attributes.external_id", "attributes.phone_number"},
 			Patience: 5 * time.Minute,
 		}).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs},
-			EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}})
+		BatchEvents(10_000, profileDocs).EventBytes(102_400, profileDocs)
 }
 
 // who adds the profile, for which Segment's field has no default.
@@ -196,26 +191,18 @@ const (
 	longID     = "external_id has more than 255 characters"
 )
 
-// events is an action that sends events of a profile. name is nil when another one stands in
-// for a missing one.
-func events(slug, title, doc string, name body.Cond, own ...field.Line) *destination.Declared {
-	phone, at := number("profile.phone_number", "profile.country_code"), body.From("time")
-	a := destination.Action(slug, title).On(`type = "track"`).Doc(doc).
+// events is an action that sends events of a profile.
+func events(slug, title string, own ...field.Line) *destination.Declared {
+	phone := number("profile.phone_number", "profile.country_code")
+	return destination.Action(slug, title).On(`type = "track"`).
 		Fields(
-			field.Object("profile",
-				field.Text("email").Email(), field.Text("phone_number"), country(), field.UserID("external_id"),
-				field.AnonymousID("anonymous_id"),
-			).Required().Open().Unmapped().Doc("Whose event it is. One of email, phone_number, external_id and "+
-				"anonymous_id is needed."),
+			field.Object("profile", field.Text("email").Email(), field.Text("phone_number"), country(),
+				field.UserID("external_id"), field.AnonymousID("anonymous_id")).Required().Open().Unmapped().
+				Doc("Whose event it is. One of email, phone_number, external_id and anonymous_id is needed."),
 			field.Object("properties").Required().From("$.properties"), field.Timestamp("time"), field.Number("value"),
-			field.MessageID("unique_id"),
-			field.Lines(own),
-		)
-	if name != nil {
-		a.Needs(body.All(name, body.From("metric_name").AtMost(maxName)), wrongName)
-	}
-	return a.
-		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
+			field.MessageID("unique_id"), field.Lines(own),
+		).
+		Timed("time").
 		NeedsIdentity(body.Any(body.From("profile.email", "profile.external_id", "profile.anonymous_id").Given(), phone),
 			"one of email, external_id, anonymous_id and a phone_number in E.164 is required").
 		Needs(shortID("profile.external_id"), longID).
@@ -223,7 +210,7 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 		TimeField("time").
 		Live("starts the flows that wait for it", eventDocs,
 			body.Not(body.Setting("backfill")), body.Not(body.History())).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}})
+		BatchEvents(1000, docs)
 }
 
 // job is a request with events.
@@ -264,8 +251,7 @@ func shortID(path string) body.Cond {
 // https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats
 func number(path, country string) body.Value {
 	return body.Outer(path).Given().As("E.164", func(dst []byte, v event.Value, c *body.Context) []byte {
-		text := bytes.TrimSpace(v.AppendString(nil))
-		of := c.Field(country).Text()
+		text, of := bytes.TrimSpace(v.AppendString(nil)), c.Field(country).Text()
 		if !e164.Match(text) {
 			if of == "" && !bytes.HasPrefix(text, []byte("+")) && !bytes.HasPrefix(text, []byte("00")) {
 				return dst
@@ -366,6 +352,5 @@ func consent(slug, title, verb, word string, most int, docs string, own, agreeme
 			))))),
 		)))).
 		Success(destination.NoBody(docs, 202)).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: most, Docs: docs},
-			Rates: destination.Rates(docs, "75/s", "750/m")})
+		BatchEvents(most, docs).Rates(docs, "75/s", "750/m")
 }

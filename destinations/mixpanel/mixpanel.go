@@ -58,10 +58,7 @@ func New() destination.Destination {
 			return destination.Basic(s.ProjectToken, "")
 		},
 		Limits: destination.Limits{
-			Rates: []destination.Rate{
-				{N: 2 << 30, Per: time.Minute, Of: destination.Bytes, Docs: importDocs + "#rate-limits"},
-				{N: 30_000, Per: time.Second, Of: destination.Events, Docs: importDocs + "#rate-limits"},
-			},
+			Rates: destination.Rates(importDocs+"#rate-limits", "2GiB/m", "30000events/s"),
 			// 10 to 20 concurrent clients
 			Concurrency: destination.Cap{N: 16, Docs: importDocs + "#rate-limits"},
 			BatchEvents: destination.Cap{N: 2000, Docs: importDocs},
@@ -80,7 +77,13 @@ func New() destination.Destination {
 		},
 		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1),
 			destination.Is("error", nil, "").IfThere())},
-		Actions: append(events(), profiles()...),
+		Actions: append(destination.Actions{
+			imported("trackEvent", "Track event", tracked()).
+				Doc("An event, with the properties that Mixpanel knows filled from the event's context."),
+			imported("trackPurchase", "Track purchase", tracked(), body.If(
+				body.From("generatePurchaseEventPerProduct").Is("true"), body.Each("products", purchased()))).
+				Doc("An order, and one event for each of its products.").Fields(purchaseFields()),
+		}, profiles()...),
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`},
 			{Name: "Order Completed calls", Action: "trackPurchase", Subscribe: `type = "track" and event = "Order Completed"`},
@@ -92,41 +95,31 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-// events are the actions that import events.
-func events() destination.Actions {
-	const imports = "/import?strict={settings.strict_mode}"
-	// With strict=1 a status of 400 names the events that were refused, and has taken all
-	// others.
-	refused := destination.ByIndex("failed_records", "index", "field message").OthersTaken()
-	imported := []destination.Success{
-		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"),
-			destination.Counts("num_records_imported")),
-		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).
-			With(400),
-	}
-	return destination.Actions{
-		destination.Action("trackEvent", "Track event").On(`type = "track"`).
-			Doc("An event, with the properties that Mixpanel knows filled from the event's context.").
-			Fields(eventFields()).TimeField("time").
-			Post(imports, body.Items(tracked())).Verdicts(refused).Success(imported...),
-		destination.Action("trackPurchase", "Track purchase").On(`type = "track"`).
-			Doc("An order, and one event for each of its products.").
-			Fields(eventFields(), purchaseFields()).TimeField("time").
-			Post(imports, body.Items(tracked(), body.If(body.From("generatePurchaseEventPerProduct").Is("true"),
-				body.Each("products", purchased())))).
-			Verdicts(refused).Success(imported...),
-	}
+// imported is an action that imports events. With strict=1 a status of 400 names the events that were refused, and has
+// taken all others.
+func imported(slug, title string, of ...body.Node) *destination.Declared {
+	members := []destination.Member{destination.Is("code", 200), destination.Is("status", "OK")}
+	taken := destination.Counts("num_records_imported")
+	return destination.Action(slug, title).On(`type = "track"`).Fields(eventFields()).TimeField("time").
+		Post("/import?strict={settings.strict_mode}", body.Items(of...)).
+		Verdicts(destination.ByIndex("failed_records", "index", "field message").OthersTaken()).
+		Success(destination.JSON(importDocs, append(members, taken)...),
+			destination.JSON(importDocs, destination.List("failed_records"), taken).With(400))
 }
 
-// profiles are those that change users and groups.
+// profiles are the actions that change users and groups.
 func profiles() destination.Actions {
+	token := body.Member("$token", body.Setting("project_token"))
+	profile := body.Together(token, body.Member("$distinct_id", body.From("user_id").NotNull().Else(
+		body.From("anonymous_id"))), body.Copy("$ip = ip"))
+	whose := field.Together(field.IP("ip"), field.UserID("user_id").Nullable(),
+		field.AnonymousID("anonymous_id").Nullable())
 	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
-	profile := whose()
+	named := body.All(body.From("traits.firstName").Given(), body.From("traits.lastName").Given())
 	return destination.Actions{
 		destination.Action("identifyUser", "Identify user").On(`type = "identify"`).
 			Doc("Joins the anonymous id to the user's, and sets the profile's properties.").
-			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
-				field.Object("traits").From("$.traits")).
+			Fields(whose, field.Object("traits").From("$.traits")).
 			Steps(
 				destination.Send("POST", "/track?verbose=1", body.Items(identity(
 					"$identify", body.Copy("$identified_id = user_id", "$anon_id = anonymous_id")))).
@@ -137,11 +130,8 @@ func profiles() destination.Actions {
 							"username", "phone"),
 						created,
 						body.Copy("$email = traits.email", "$first_name = traits.firstName", "$last_name = traits.lastName"),
-						body.Member("$name", body.First(
-							body.From("traits.name").NotNull(),
-							body.If(body.All(body.From("traits.firstName").Given(), body.From("traits.lastName").Given()),
-								body.Format("{traits.firstName} {traits.lastName}")),
-						)),
+						body.Member("$name", body.From("traits.name").NotNull().Else(
+							body.If(named, body.Format("{traits.firstName} {traits.lastName}")))),
 						body.Copy("$username = traits.username", "$phone = traits.phone"),
 					)))))).If(body.From("traits").NotEmpty()),
 			),
@@ -151,30 +141,21 @@ func profiles() destination.Actions {
 				field.Object("traits").From("$.traits")).
 			Needs(body.From("traits"), "traits are required to set a group's properties").
 			Post("/groups?verbose=1", body.Items(body.Object(
-				body.Member("$token", body.Setting("project_token")),
-				body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
-				body.Member("$group_id", body.First(
-					body.From("traits").As("the trait that group_key names",
-						func(dst []byte, traits event.Value, c *body.Context) []byte {
-							return append(dst, traits.Get(cmp.Or(c.Field("group_key").Text(), "$group_id")).Raw()...)
-						}).Given(),
-					body.From("group_id"),
-				)),
+				token, body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
+				body.Member("$group_id", body.From("traits").As("the trait that group_key names", keyed).Given().Else(
+					body.From("group_id"))),
 				body.Member("$set", body.Always(body.Object(
-					body.Spread("traits", "created", "createdAt", "created_at", "name"),
-					body.Copy("$name = traits.name"),
-					created,
+					body.Spread("traits", "created", "createdAt", "created_at", "name"), body.Copy("$name = traits.name"), created,
 				))),
 			))).
 			// https://developer.mixpanel.com/reference/group-batch-update
-			Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}}),
+			BatchEvents(200, groupsDocs),
 		destination.Action("alias", "Alias").Doc("Gives a user a second id.").
-			Fields(field.AnyID("alias").Nullable(), field.Text("distinct_id").From("$.previousId")).
+			Fields(field.AnyID("alias").Nullable(), field.Texts("distinct_id = previousId")).
 			Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))),
 		destination.Action("incrementProperties", "Increment properties").On(`type = "track"`).
 			Doc("Adds to numeric properties of the profile.").
-			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
-				field.Object("increment").Required().From("$.properties.increment")).
+			Fields(whose, field.Object("increment").Required().From("$.properties.increment")).
 			Only(body.From("increment").NotEmpty(), destination.Unneeded, "there is nothing to increment").
 			Needs(body.From("increment").AtMost(20), "at most 20 properties can be incremented at once").
 			Needs(body.From("increment").Every("a number", isNumber), "an increment is not a number").
@@ -184,22 +165,16 @@ func profiles() destination.Actions {
 	}
 }
 
-// whose says whose profile is changed.
-func whose() body.Members {
-	return body.Together(
-		body.Member("$token", body.Setting("project_token")),
-		body.Member("$distinct_id", body.First(body.From("user_id").NotNull(), body.From("anonymous_id"))),
-		body.Copy("$ip = ip"),
-	)
+// keyed is the trait that group_key names.
+func keyed(dst []byte, traits event.Value, c *body.Context) []byte {
+	return append(dst, traits.Get(cmp.Or(c.Field("group_key").Text(), "$group_id")).Raw()...)
 }
 
 // identity is an event that joins two ids.
 func identity(name string, ids body.Members) body.Node {
 	return body.Object(
-		body.Member("event", body.Const(name)),
-		body.Member("properties", body.Object(
-			ids,
-			body.Member("token", body.Setting("project_token")),
+		body.Member("event", body.Const(name)), body.Member("properties", body.Object(
+			ids, body.Member("token", body.Setting("project_token")),
 			body.Member("segment_source_name", body.Setting("source_name")),
 		)),
 	)
@@ -308,21 +283,17 @@ func eventFields() field.Set {
 		field.Text("event").Required().From("$.event"), field.AnyID("distinct_id"), field.AnonymousID("anonymous_id"),
 		field.UserID("user_id"), field.Texts("group_id = context.groupId"), field.MessageID("insert_id"),
 		field.Timestamp("time"),
-		field.Texts("app_name = context.app.name", "app_namespace = context.app.namespace", "app_build = context.app.build",
-			"app_version = context.app.version", "os_name = context.os.name", "os_version = context.os.version",
-			"device_id = context.device.id", "device_type = context.device.type", "device_name = context.device.name",
-			"device_manufacturer = context.device.manufacturer", "device_model = context.device.model"),
+		field.Context("app_name", "app_namespace", "app_build", "app_version", "os_name", "os_version", "device_id",
+			"device_type", "device_name", "device_manufacturer", "device_model"),
 		field.Booleans("bluetooth", "cellular", "wifi").Below("$.context.network"),
-		field.Texts("carrier = context.network.carrier", "country = context.location.country",
-			"region = context.location.region", "language = context.locale", "library_name = context.library.name",
-			"library_version = context.library.version"),
-		field.IP("ip"), field.Text("idfa").From("$.context.device.advertisingId", "$.context.device.idfa"),
-		field.PageURL("url"), field.Numbers("screen_width = context.screen.width", "screen_height = context.screen.height",
-			"screen_density = context.screen.density"), field.UserAgent("userAgent"),
-		field.Texts("referrer = context.page.referrer", "advertising_id = context.device.advertisingId",
-			"ad_tracking_enabled = context.device.adTrackingEnabled", "timezone = context.timezone",
-			"app_platform = context.app.platform"),
-		field.Text("name").From("$.event", "$.name"), field.Object("event_properties").From("$.properties"),
+		field.Texts("carrier = .network.carrier", "country = .location.country", "region = .location.region",
+			"language = .locale").Below("$.context"), field.Context("library_name", "library_version"), field.IP("ip"),
+		field.Texts("idfa = context.device.advertisingId, context.device.idfa"), field.PageURL("url"),
+		field.Numbers("screen_width = .screen.width", "screen_height = .screen.height", "screen_density = .screen.density").
+			Below("$.context"), field.UserAgent("userAgent"),
+		field.Texts("referrer = .page.referrer", "advertising_id = .device.advertisingId",
+			"ad_tracking_enabled = .device.adTrackingEnabled", "timezone", "app_platform = .app.platform").Below("$.context"),
+		field.Texts("name = event, name"), field.Object("event_properties").From("$.properties"),
 		field.Object("context").From("$.context"), field.Object("utm_properties", field.Campaign("")),
 		field.Object("userAgentData", field.Together(
 			field.Boolean("mobile"), field.Texts("platform", "architecture", "bitness", "model", "platformVersion",

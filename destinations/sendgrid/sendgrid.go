@@ -55,10 +55,7 @@ func New() destination.Destination {
 					body.Member("custom_fields", body.First(body.From("customFields"), body.Empty())),
 				))))).
 				AllOrNothing().Header("Accept", body.Const("application/json")).
-				Limits(destination.ActionLimits{
-					BatchEvents: destination.Cap{N: 30_000, Docs: docs},
-					BatchBytes:  destination.Cap{N: 6_000_000, Docs: docs},
-				}).
+				BatchEvents(30_000, docs).BatchBytes(6_000_000, docs).
 				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
 			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").
 				Live("sends a mail to a person", mailDocs).

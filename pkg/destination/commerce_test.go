@@ -65,11 +65,12 @@ func TestUnder(t *testing.T) {
 
 // TestRates reads rates as partners document them.
 func TestRates(t *testing.T) {
-	got := destination.Rates("docs", "10/s", "1666/10s", "1500events/30s", "20MB/m", "50/h", "300000/d")
+	got := destination.Rates("docs", "10/s", "1666/10s", "1500events/30s", "20MB/m", "2GiB/m", "50/h", "300000/d")
 	want := []destination.Rate{
 		{N: 10, Per: time.Second, Docs: "docs"}, {N: 1666, Per: 10 * time.Second, Docs: "docs"},
 		{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: "docs"},
 		{N: 20e6, Per: time.Minute, Of: destination.Bytes, Docs: "docs"},
+		{N: 2 << 30, Per: time.Minute, Of: destination.Bytes, Docs: "docs"},
 		{N: 50, Per: time.Hour, Docs: "docs"}, {N: 300_000, Per: destination.Day, Docs: "docs"},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -287,6 +287,36 @@ func (d *Declared) Header(name string, v body.Value) *Declared {
 // Limits replaces the destination's limits where they are not zero.
 func (d *Declared) Limits(l ActionLimits) *Declared { d.limits = l; return d }
 
+// Rates are the action's own, in addition to the lane's: see [Rates].
+func (d *Declared) Rates(docs string, rates ...string) *Declared {
+	d.limits.Rates = Rates(docs, rates...)
+	return d
+}
+
+// BatchEvents is how many deliveries a request may have, instead of the destination's limit.
+func (d *Declared) BatchEvents(n int, docs string) *Declared {
+	d.limits.BatchEvents = Cap{n, docs}
+	return d
+}
+
+// BatchBytes is how long a request's body may be, uncompressed, instead of the destination's limit.
+func (d *Declared) BatchBytes(n int, docs string) *Declared {
+	d.limits.BatchBytes = Cap{n, docs}
+	return d
+}
+
+// EventBytes is how long an item may be, instead of the destination's limit.
+func (d *Declared) EventBytes(n int, docs string) *Declared {
+	d.limits.EventBytes = Cap{n, docs}
+	return d
+}
+
+// Dedupe is how the partner recognises a repeat of this action's events: see [Dedupe].
+func (d *Declared) Dedupe(field string, window time.Duration, docs string) *Declared {
+	d.limits.Dedupe = Dedupe{field, window, docs}
+	return d
+}
+
 // Success lists the answers by which the partner has accepted a request, instead of the spec's list. With
 // [Declared.Steps], the answer to every step has to match.
 func (d *Declared) Success(s ...Success) *Declared { d.success = s; return d }

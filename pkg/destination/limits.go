@@ -185,7 +185,7 @@ func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 	return most, ok
 }
 
-var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`)
+var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|[KMG]iB|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`)
 
 // ParseRate reads 50/s, 1000/m, 1666/10s, 100events/s, 20MB/s or none (nil).
 func ParseRate(s string) (*Rate, error) {
@@ -214,7 +214,8 @@ func ParseRate(s string) (*Rate, error) {
 		r.Of = Events
 	case strings.HasSuffix(u, "B"):
 		r.Of = Bytes
-		r.N *= map[string]float64{"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}[u]
+		r.N *= map[string]float64{"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20,
+			"GiB": 1 << 30}[u]
 	}
 	return r, nil
 }

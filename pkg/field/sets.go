@@ -1,5 +1,7 @@
 package field
 
+import "strings"
+
 // What identifies a person.
 
 // UserID is the id that the company gave its user.
@@ -33,6 +35,15 @@ func Campaign(prefix string) Lines {
 	return Texts(prefix+"utm_source = context.campaign.source", prefix+"utm_medium = context.campaign.medium",
 		prefix+"utm_campaign = context.campaign.name", prefix+"utm_term = context.campaign.term",
 		prefix+"utm_content = context.campaign.content")
+}
+
+// Context are texts of the event's context, by the name of the part that they are in: Context("os_name", "app_version")
+// is Texts("os_name = context.os.name", "app_version = context.app.version").
+func Context(keys ...string) (ls Lines) {
+	for _, key := range keys {
+		ls = append(ls, Text(key).From("$.context."+strings.Replace(key, "_", ".", 1)))
+	}
+	return ls
 }
 
 // Device are an app and the machine it runs on, in the order in which ad platforms want them (extinfo).
