@@ -177,6 +177,60 @@ func TestLiveStream(t *testing.T) {
 	p.once(t, 40)
 }
 
+// TestLiveTables stops a pipe that brings a table, in all ways and also in the middle of a row, and gives the same command
+// another one: what was pending goes out, and the new one is read for itself, whatever stands in it.
+func TestLiveTables(t *testing.T) {
+	p := newPartner(t)
+	rows := func(from, to int) string {
+		var b strings.Builder
+		for i := from; i < to; i++ {
+			fmt.Fprintf(&b, "track,E,u%d,m%d\n", i%7, i)
+		}
+		return b.String()
+	}
+	const head = "type,event,userId,messageId\n"
+	args := []string{"forward", "--from", "-", "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir",
+		t.TempDir(), "--progress", "never", "-o", "json", "--follow"}
+	r := begin(t, args...)
+	r.gives(head + rows(0, 10))
+	p.await(10)
+	if code, out, said := r.ends(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d: %s%s", code, out, said)
+	}
+	r = begin(t, args...)
+	r.gives(head + rows(10, 20))
+	r.says("standard input is a new stream: it follows the")
+	p.await(20)
+	asked := make(chan struct{})
+	var once sync.Once
+	p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+		once.Do(func() { close(asked) })
+		w.WriteHeader(503)
+		return true
+	})
+	r.gives(rows(20, 25) + "track,E,u")
+	<-asked
+	r.ends(syscall.SIGKILL)
+	p.answers(nil)
+	r = begin(t, args...)
+	p.await(25) // does not wait for the pipe
+	r.gives(rows(25, 30))
+	r.says("it has no header, so that its columns are those of the one before")
+	p.await(30)
+	if code, out, said := r.ends(syscall.SIGINT); code != 3 || summaryOf(t, out).BadReasons["truncated"] != 1 {
+		t.Fatalf("exit code %d: %s%s", code, out, said) // for the row that was torn
+	}
+	r = begin(t, args[:len(args)-1]...)
+	r.gives("[" + strings.ReplaceAll(strings.TrimSpace(tracks(30, 40)), "\n", ",") + "]")
+	r.says("it is one JSON array of Segment-spec events")
+	r.in.Close()
+	code, out, said := r.ends(nil)
+	if s := summaryOf(t, out); code != 3 || s.Read != 41 || s.Destinations[0].Delivered != 40 {
+		t.Fatalf("exit code %d: %s%s", code, out, said)
+	}
+	p.onceBut(t, 40, 10, 25)
+}
+
 // TestFollow follows a folder: files that grow, that are new, that are rotated, also between
 // two processes, of which one is killed.
 func TestFollow(t *testing.T) {

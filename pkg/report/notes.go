@@ -23,9 +23,12 @@ func Notice(n run.Notice) string {
 			return fmt.Sprintf("run %s: %s begins as it did: it goes on behind the %d bytes that were read of it", n.Run, n.Name,
 				n.Before)
 		}
-		return fmt.Sprintf("run %s: %s is a new stream: it follows the %d bytes that were read of the last one", n.Run,
-			n.Name,
-			n.Before)
+		text := fmt.Sprintf("run %s: %s is a new stream: it follows the %d bytes that were read of the last one", n.Run,
+			n.Name, n.Before)
+		if n.How != "" {
+			text += "; " + n.How
+		}
+		return text
 	case run.Continuing:
 		return fmt.Sprintf("run %s goes on with another configuration: %s", n.Run, differences(n.Differences))
 	case run.Added:

@@ -226,9 +226,9 @@ func (r *Run) openStream(ctx context.Context) error {
 	o := in.spoolOptions(r.job.Spool)
 	o.Need, o.Reached = needed(r.journalLanes())
 	run, notice := r.journal.Name(), r.w.Notice // the stream may report it after the run was closed
-	o.Told = func(same bool, before int64) {
+	o.Told = func(same bool, before int64, how string) {
 		if notice != nil {
-			notice(StreamGoesOn{run, in.Stream.Name, same, before})
+			notice(StreamGoesOn{run, in.Stream.Name, same, before, how})
 		}
 	}
 	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)

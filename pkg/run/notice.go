@@ -65,11 +65,13 @@ type OtherSettings struct {
 }
 
 // StreamGoesOn says, for the stream of an unfinished run, whether it begins with the bytes that were read before:
-// if so, the run continues after them; if not, it is a new stream. The notice comes while the run is in progress.
+// if so, the run continues after them; if not, it is a new stream, which How describes if it is not like the one
+// before. The notice comes while the run is in progress.
 type StreamGoesOn struct {
 	Run, Name string
 	Same      bool
 	Before    int64
+	How       string
 }
 
 // Replaced says that a file is read as new, because it begins otherwise than the file of its name that was read. The

@@ -1,7 +1,9 @@
 package source
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -86,6 +88,27 @@ func replaceFile(d Disk, name string, data []byte) error {
 		return err
 	}
 	return d.Rename(name+".new", name)
+}
+
+// replaceJSON is replaceFile with a value as JSON.
+func replaceJSON(d Disk, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return replaceFile(d, name, data)
+}
+
+// readJSON reads what replaceJSON has written; v stays as it is when there is no such file.
+func readJSON(d Disk, name string, v any) error {
+	data, err := readFile(d, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && json.Unmarshal(data, v) != nil {
+		err = fmt.Errorf("%s is damaged; start over with --fresh", name)
+	}
+	return err
 }
 
 // removeIfThere removes a file that may not exist.

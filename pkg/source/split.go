@@ -219,6 +219,9 @@ func (r *reading) records(from Position) error {
 	if r.broken != nil && r.open == OpenLine {
 		r.held, r.broken = true, nil
 	}
+	if r.broken == errCut { // between two records
+		r.broken = nil
+	}
 	if end := (Position{r.object, r.off + int64(len(r.buf)) + 1, 0}); r.broken != nil && end.Compare(from) > 0 {
 		detail := "the object breaks off: " + r.broken.Error()
 		if errors.Is(r.broken, errGarbage) {
@@ -267,12 +270,21 @@ func (r *reading) flush(rest []byte) error {
 	return r.ctx.Err()
 }
 
-// fill reads until buf has n bytes or the stream ends. For a live stream, one line is enough.
+// fill reads until buf has n bytes or the stream ends. For a live stream, one record is enough.
 func (r *reading) fill(n int) {
-	if r.live != nil && bytes.IndexByte(r.buf, '\n') >= 0 && r.live.idle() {
+	if r.live != nil && r.mayHold() && r.live.idle() {
 		return
 	}
 	r.pull(n)
+}
+
+// mayHold says whether buf may have a whole record in it.
+func (r *reading) mayHold() bool {
+	switch r.mode {
+	case documents, array, envelope: // they need no line end
+		return len(r.buf) > 0
+	}
+	return bytes.IndexByte(r.buf, '\n') >= 0
 }
 
 // pull is fill, but reads at least once.
@@ -293,7 +305,7 @@ func (r *reading) pull(n int) {
 			r.failed = r.raw.fatal()
 			return
 		}
-		if r.live != nil && k > 0 && r.live.idle() && bytes.IndexByte(r.buf, '\n') >= 0 {
+		if r.live != nil && k > 0 && r.mayHold() && r.live.idle() {
 			return
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -54,9 +53,9 @@ type SpoolOptions struct {
 	Unwrap    string
 	Encoding  string
 	// Told, if not nil, is called once it is known whether the stream is the one that was partly spooled before,
-	// with the number of bytes spooled then. A different stream is appended to what was spooled. It is called in a
-	// goroutine of the spool.
-	Told func(same bool, before int64)
+	// with the number of bytes spooled then. A different stream follows what was spooled; how says what it was
+	// recognised as, where that is not what the one before was. It is called in a goroutine of the spool.
+	Told func(same bool, before int64, how string)
 	// Name is the name of the stream in messages; "": standard input.
 	Name string
 	// Disk is where the copies are kept; nil: [OSDisk].
@@ -69,32 +68,31 @@ type SpoolOptions struct {
 //
 // A segment is a series of zstd frames, each after a skippable frame that describes it. So zstd itself can read
 // the files, and a killed process loses only the frame it was writing. A later process is given the same input
-// from its beginning: what was spooled already is compared, not copied again, and a different beginning is a
-// *ChangedError. If input that was released is needed again, it is copied anew: the hashes of released frames are
-// kept, and nothing of the new copy is read before it has matched them.
+// from its beginning: what was spooled already is compared, not copied again, and a stream with a different
+// beginning follows it, as one more object of the source ([stream]). If input that was released is needed again, it
+// is copied anew: the hashes of released frames are kept, and nothing of the new copy is read before it has matched
+// them.
 //
-// A Spool is a Source of one object, and safe for concurrent use.
+// A Spool is safe for concurrent use.
 type Spool struct {
 	dir      string
 	o        SpoolOptions
 	manifest Manifest
 	chunks   stock.Stock[Chunk]
-	mode     mode
-	shape    *converter
-	why      string
-	hint     string // see Chunk.Hint
-	foreign  string // see Chunk.Foreign
 
 	mu       sync.Mutex
 	cond     sync.Cond
-	frames   []frame // of the segments that still exist
+	streams  []stream // what was spooled, in order, from entry first on
+	first    int      // earlier ones were released
+	begun    bool     // the manifest has the streams
+	frames   []frame  // of the segments that still exist
 	segments []segment
 	written  int64 // bytes of the stream that were spooled
 	lines    int64 // line ends in them
 	sum      *xxh3.Hasher
 	disk     int64
 	complete bool
-	broken   string // how the data ended, if not properly
+	whole    bool // what was spooled before was spooled to its end
 	err      error
 	full     bool             // the writer waits for space
 	known    map[int64]uint64 // hashes of the stream up to places where it was read before
@@ -102,9 +100,7 @@ type Spool struct {
 	stale    []string         // segments of the previous copy, while the stream is copied again
 	least    int64            // the stream is known to have at least this many bytes
 	closed   bool
-	stream   streamMark
-	endsWith byte // the last byte that was spooled
-	kind     mode // of what was spooled before
+	mark     streamMark
 	quit     chan struct{}
 	stopped  chan struct{}
 }
@@ -122,7 +118,7 @@ type frame struct {
 	start int64 // in the stream
 	bytes int32
 	lines int64  // line ends before it
-	sum   uint64 // hash of the stream up to its end
+	sum   uint64 // hash of its stream up to its end
 }
 
 func (f frame) end() int64 { return f.start + int64(f.bytes) }
@@ -198,6 +194,9 @@ func (s *Spool) recover() (check *spooled, err error) {
 		return nil, err
 	}
 	slices.Sort(names)
+	if names, err = s.forget(names); err != nil {
+		return nil, err
+	}
 	check = &spooled{}
 	torn := false
 	for _, name := range names {
@@ -219,23 +218,21 @@ func (s *Spool) recover() (check *spooled, err error) {
 			}
 		}
 	}
-	if s.o.Need.Object == 0 {
-		s.least = s.o.Need.Offset
-	}
-	if s.o.Reached.Object == 0 {
-		s.least = max(s.least, s.o.Reached.Offset)
-	}
 	mark, err := readFile(d, filepath.Join(s.dir, "complete"))
-	switch {
-	case err == nil:
-		s.complete, s.broken = s.ended(mark, torn, len(names))
-	case !errors.Is(err, fs.ErrNotExist):
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := errors.Join(s.recall(), s.readMark(), s.readKind()); err != nil {
-		return nil, err
+	if e := errors.Join(s.recall(), s.readMark()); e != nil {
+		return nil, e
 	}
-	if len(s.segments) > 0 && s.stream.Start == 0 && s.o.Need.Object == 0 && s.o.Need.Offset < s.segments[0].start {
+	if err == nil {
+		s.ended(mark, torn, len(names))
+	}
+	s.dropUnbegun()
+	s.whole = s.complete
+	need := s.needed(s.o.Need)
+	s.least = max(s.least, s.global(s.o.Need), s.global(s.o.Reached))
+	if len(s.segments) > 0 && s.mark.Start == 0 && need < s.segments[0].start {
 		if _, ok := s.known[s.segments[0].start]; ok {
 			return &spooled{}, s.startOver()
 		}
@@ -245,19 +242,25 @@ func (s *Spool) recover() (check *spooled, err error) {
 
 // completeMark is written when the stream has ended.
 type completeMark struct {
-	Bytes  int64  `json:"bytes"`            // of the stream
+	Bytes  int64  `json:"bytes"`            // that were spooled
 	Broken string `json:"broken,omitempty"` // how it ended, when not well
+	Cut    bool   `json:"cut,omitempty"`    // see stream.Cut
 }
 
-// ended says whether the stream was spooled to its end, and how it ended. The mark is written after the last
-// frame, but may have reached the disk before it. In older versions the mark is only the text of Broken.
-func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, broken string) {
+// ended loads whether the stream was spooled to its end, and how it ended. The mark is written after the last frame,
+// but may have reached the disk before it. In older versions the mark is only the text of Broken.
+func (s *Spool) ended(mark []byte, torn bool, segments int) {
 	var m completeMark
 	if err := json.Unmarshal(mark, &m); err != nil {
-		return !torn && (s.written > 0 || segments == 0), string(mark)
+		s.complete, m.Broken = !torn && (s.written > 0 || segments == 0), string(mark)
+	} else {
+		s.least = max(s.least, m.Bytes)
+		s.complete = s.written == m.Bytes
 	}
-	s.least = max(s.least, m.Bytes)
-	return s.written == m.Bytes, m.Broken
+	if s.complete {
+		last := s.last()
+		last.Broken, last.Cut = m.Broken, m.Cut
+	}
 }
 
 // raw is the stream itself, before decompression.
@@ -336,7 +339,7 @@ func (s *Spool) startOver() error {
 		s.stale = append(s.stale, seg.path)
 	}
 	s.frames, s.segments, s.written, s.lines, s.disk = nil, nil, 0, 0, 0
-	s.complete, s.broken = false, ""
+	s.complete, s.last().Broken, s.last().Cut = false, "", false
 	return nil
 }
 
@@ -441,9 +444,6 @@ func (s *Spool) recoverFrame(f File, name string, at, size int64) (fr frame, sum
 		return fr, 0, false, nil
 	}
 	s.lines = fr.lines + int64(bytes.Count(data, []byte{'\n'}))
-	if len(data) > 0 {
-		s.endsWith = data[len(data)-1]
-	}
 	return fr, fr.sum, true, nil
 }
 
@@ -460,74 +460,62 @@ func (s *Spool) unpack(packed []byte, fr frame) ([]byte, error) {
 	return data, err
 }
 
-// readKind loads what the stream was recognised as, if that is known.
-func (s *Spool) readKind() error {
-	data, err := readFile(s.o.Disk, filepath.Join(s.dir, "spool.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// begin recognises the first stream, once: every reading, of this process or a later one, must treat it the same.
+func (s *Spool) begin(ctx context.Context) error {
+	st, ok := s.streamAt(0)
+	if ok && st.Version == 0 {
+		meta, err := s.recogniseFirst(ctx, st)
+		if err != nil {
+			return err
+		}
+		if err := replaceJSON(s.o.Disk, s.metaPath(), meta); err != nil {
+			return err
+		}
+		st.spoolMeta = *meta
+		if err := st.compile(s.o.choose()); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.streams[0].spoolMeta, s.streams[0].convert = st.spoolMeta, st.convert
+		s.mu.Unlock()
 	}
-	var meta spoolMeta
-	if err == nil && json.Unmarshal(data, &meta) == nil { // otherwise begin reports what is wrong
-		s.kind = meta.Mode
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifest.add(make([]Object, s.first)) // nobody needs them any more
+	for _, st := range s.streams {
+		s.manifest.add([]Object{s.entry(st)})
 	}
-	return err
+	s.manifest.finish(nil)
+	s.begun = true
+	return nil
 }
 
-// begin recognises the stream, once: every reading, of this process or a later one, must treat it the same.
-func (s *Spool) begin(ctx context.Context) error {
-	path := filepath.Join(s.dir, "spool.json")
-	var meta spoolMeta
-	data, err := readFile(s.o.Disk, path)
+// recogniseFirst waits for the beginning of the first stream.
+func (s *Spool) recogniseFirst(ctx context.Context, st stream) (*spoolMeta, error) {
+	sr := &spoolReader{s: s, ctx: ctx}
+	defer sr.stop()
+	r := s.reading(ctx, sr, st)
+	r.choose = s.o.choose()
+	r.take()
+	for !r.eof && len(r.buf) < headBytes && !(shows(r.buf) && sr.idle()) {
+		r.pull(len(r.buf) + 1)
+	}
 	switch {
-	case err == nil:
-		if err := json.Unmarshal(data, &meta); err != nil || meta.Version != 1 {
-			return fmt.Errorf("%s is damaged; start over with --fresh", path)
-		}
-	case errors.Is(err, fs.ErrNotExist):
-		sr := &spoolReader{s: s, ctx: ctx}
-		defer sr.stop()
-		r := s.reading(ctx, sr)
-		r.choose = s.o.choose()
-		r.take()
-		r.fill(headBytes)
-		if r.failed != nil {
-			return r.failed
-		}
-		if r.broken != nil && len(r.buf) == 0 {
-			return r.broken
-		}
-		meta = spoolMeta{Version: 1}
-		var err error
-		if meta.Mode, err = r.recognise(); err != nil {
-			return err
-		}
-		if r.convert != nil {
-			meta.Shape, meta.Header = strings.Join(r.convert.chain, chained), r.convert.header
-		}
-		meta.Why, meta.Hint, meta.Foreign = r.why, r.hint, r.foreign
-		first, _, _ := bytes.Cut(r.buf[:min(len(r.buf), badBytes)], []byte{'\n'})
-		meta.Fingerprint = fmt.Sprintf("head-%016x", xxh3.Hash(first))
-		data, err := json.Marshal(meta)
-		if err != nil {
-			return err
-		}
-		if err := replaceFile(s.o.Disk, path, data); err != nil {
-			return err
-		}
-	default:
-		return err
+	case r.failed != nil:
+		return nil, r.failed
+	case r.broken != nil && len(r.buf) == 0:
+		return nil, r.broken
 	}
-	s.mode, s.why, s.hint, s.foreign = meta.Mode, meta.Why, meta.Hint, meta.Foreign
-	if meta.Shape != "" {
-		c, err := newConverter(strings.Split(meta.Shape, chained), s.o.choose(), meta.Header)
-		if err != nil {
-			return err
-		}
-		s.shape = c
+	meta, err := r.meta()
+	var input *InputError
+	if !errors.As(err, &input) {
+		return meta, err
 	}
-	s.manifest.add([]Object{{Name: s.object(), Fingerprint: meta.Fingerprint}})
-	s.manifest.finish(nil)
-	return nil
+	if st, _ = s.streamAt(0); st.End > 0 { // nobody can give it otherwise any more: its lines are bad records
+		return &spoolMeta{Version: 1, Why: "nothing that can be recognised", Fingerprint: firstLineOf(r.buf)}, nil
+	}
+	// The command is refused. It may be given again with a stream that is better, so this one is not kept.
+	return nil, errors.Join(err, replaceFile(s.o.Disk, s.refusedPath(), []byte(err.Error())))
 }
 
 // choose returns how the options want records to be read.
@@ -536,13 +524,13 @@ func (o *SpoolOptions) choose() chooser {
 		types: o.Types, order: o.DateOrder, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
 }
 
-// reading is a pass over what was spooled.
-func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
+// reading is a pass over a stream.
+func (s *Spool) reading(ctx context.Context, sr *spoolReader, st stream) *reading {
 	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr,
-		why: s.why, hint: s.hint, foreign: s.foreign}
+		why: st.Why, hint: st.Hint, foreign: st.Foreign, mode: st.Mode, convert: st.convert.clone()}
 }
 
-// object is the name of the only entry of the manifest.
+// object is the name of the entries of the manifest.
 func (s *Spool) object() string {
 	if s.o.Name == "standard input" {
 		return "-"
@@ -550,35 +538,37 @@ func (s *Spool) object() string {
 	return s.o.Name
 }
 
-// Manifest has one entry, named "-", or by the name in the options.
+// Manifest has an entry for each stream, named "-", or by the name in the options.
 func (s *Spool) Manifest() *Manifest { return &s.manifest }
 
-// Describe says what the stream was recognised as.
-func (s *Spool) Describe() []string { return []string{s.o.Name + ": " + s.why} }
+// Describe says what the streams were recognised as.
+func (s *Spool) Describe() (said []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		if text := s.o.Name + ": " + st.Why; !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	return said
+}
 
 // Chunks implements Source. At the end of what was spooled it waits for more.
 func (s *Spool) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
 	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
-		if after.Object > 0 {
-			return nil
+		for {
+			st, ok, err := s.await(ctx, int(after.Object))
+			if err == nil && ok {
+				err = s.readStream(ctx, st, after, false, yield)
+			}
+			if errors.Is(err, errStopped) || ctx.Err() != nil {
+				return nil
+			}
+			if err != nil || !ok {
+				return err
+			}
+			after = Position{Object: after.Object + 1}
 		}
-		sr := &spoolReader{s: s, ctx: ctx, off: after.Offset}
-		defer sr.stop()
-		r := s.reading(ctx, sr)
-		r.yield, r.mode, r.convert = yield, s.mode, s.shape.clone()
-		line, err := sr.line()
-		if err != nil {
-			return err
-		}
-		r.line, r.off, r.last = line, after.Offset, after
-		r.take()
-		r.fill(1)
-		r.bom(after)
-		err = r.records(after)
-		if errors.Is(err, errStopped) || ctx.Err() != nil {
-			return nil
-		}
-		return err
 	})
 }
 
@@ -586,8 +576,12 @@ func (s *Spool) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2
 func (s *Spool) Release(upTo Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	at := s.global(upTo)
+	if !s.full {
+		at = s.needed(upTo)
+	}
 	n := 0
-	for n < len(s.segments)-1 && (s.segments[n].end <= upTo.Offset || upTo.Object > 0) {
+	for n < len(s.segments)-1 && s.segments[n].end <= at {
 		n++
 	}
 	if n == 0 {
@@ -651,11 +645,13 @@ type errBroken string
 
 func (e errBroken) Error() string { return string(e) }
 
-// spoolReader reads the spooled stream from an offset on, and waits at its end.
+// spoolReader reads a spooled stream from an offset on, and waits at its end while it may go on.
 type spoolReader struct {
 	s      *Spool
 	ctx    context.Context
-	off    int64
+	entry  int
+	off    int64  // in what was spooled
+	dry    bool   // do not wait
 	data   []byte // of the current frame, from off on
 	file   File
 	dec    *zstd.Decoder
@@ -675,10 +671,15 @@ func (r *spoolReader) next() (frame, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
+		st, _ := s.stream(r.entry)
+		end := s.written
+		if st.End > 0 {
+			end = st.End
+		}
 		switch {
 		case r.ctx.Err() != nil:
 			return frame{}, r.ctx.Err()
-		case r.off < s.written:
+		case r.off < end:
 			k, exact := slices.BinarySearchFunc(s.frames, r.off, func(f frame, at int64) int {
 				return int(max(-1, min(1, f.start-at)))
 			})
@@ -689,10 +690,10 @@ func (r *spoolReader) next() (frame, error) {
 				return frame{}, fmt.Errorf("%s: byte %d was released and cannot be read again", s.o.Name, r.off)
 			}
 			return s.frames[k], nil
-		case s.complete && s.broken != "":
-			return frame{}, errBroken(s.broken)
-		case s.complete:
-			return frame{}, io.EOF
+		case st.End > 0, s.complete:
+			return frame{}, st.ended()
+		case r.dry:
+			return frame{}, errCut
 		case s.err != nil:
 			return frame{}, s.err
 		case s.closed:
@@ -703,8 +704,8 @@ func (r *spoolReader) next() (frame, error) {
 }
 
 // line returns the number of the line at the reader's offset.
-func (r *spoolReader) line() (int64, error) {
-	if r.off == 0 {
+func (r *spoolReader) line(st stream) (int64, error) {
+	if r.off == st.Start {
 		return 1, nil
 	}
 	fr, err := r.next()
@@ -719,7 +720,7 @@ func (r *spoolReader) line() (int64, error) {
 		return 0, err
 	}
 	before := r.plain[:len(r.plain)-len(r.data)]
-	return 1 + fr.lines + int64(bytes.Count(before, []byte{'\n'})), nil
+	return 1 + fr.lines - st.Lines + int64(bytes.Count(before, []byte{'\n'})), nil
 }
 
 func (r *spoolReader) load(fr frame) error {
@@ -787,7 +788,8 @@ func (r *spoolReader) idle() bool {
 	}
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	return r.off >= r.s.written && !r.s.complete && r.s.err == nil
+	st, _ := r.s.stream(r.entry)
+	return r.off >= r.s.written && st.End == 0 && !r.s.complete && r.s.err == nil
 }
 
 func (r *spoolReader) stop() {

@@ -135,7 +135,7 @@ func TestSpoolMeetsAnotherStream(t *testing.T) {
 	open := func(in []byte, want int, said bool) []rec {
 		t.Helper()
 		told, asked := make(chan bool, 1), false
-		s = spool(t, dir, bytes.NewReader(in), source.SpoolOptions{Told: func(same bool, _ int64) { told <- same }})
+		s = spool(t, dir, bytes.NewReader(in), source.SpoolOptions{Told: func(same bool, _ int64, _ string) { told <- same }})
 		got := mustRead(t, s, source.Position{})
 		select {
 		case same := <-told:

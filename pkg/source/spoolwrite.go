@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,10 +23,8 @@ func (s *Spool) write(in io.Reader, check *spooled) {
 	switch {
 	case s.closed:
 	case err == nil:
-		var mark []byte
-		if mark, err = json.Marshal(completeMark{s.written, s.broken}); err == nil {
-			err = replaceFile(s.o.Disk, filepath.Join(s.dir, "complete"), mark)
-		}
+		last := s.last()
+		err = replaceJSON(s.o.Disk, filepath.Join(s.dir, "complete"), completeMark{s.written, last.Broken, last.Cut})
 		s.complete = err == nil
 	}
 	if err != nil && s.err == nil {
@@ -41,6 +38,7 @@ type spoolWriter struct {
 	*Spool
 	raw   *faultReader
 	src   io.Reader // raw, after decompression
+	free  io.Closer // the decompressor; nil: none that has to be closed
 	parts chan part
 	enc   *zstd.Encoder
 	out   File   // the open segment
@@ -63,8 +61,14 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 		return inputf("%s: the %s stream cannot be read: %w", s.o.Name, codec, err)
 	}
 	if c, ok := src.(io.Closer); ok && codec != "" {
-		defer c.Close()
+		w.free = c
 	}
+	reads := false
+	defer func() {
+		if !reads {
+			w.release()
+		}
+	}()
 	src, _ = untar(src, codec != "")
 	w.src = inUTF8(src, s.o.Encoding)
 	w.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
@@ -76,10 +80,17 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 			err = errors.Join(err, w.out.Close())
 		}
 	}()
-	if ended, err := w.meet(check); ended || err != nil {
+	another, ended, err := w.meet(check)
+	if ended || err != nil {
 		return err
 	}
+	reads = true
 	go w.read()
+	if another {
+		if ended, err := w.follow(); ended || err != nil {
+			return err
+		}
+	}
 	for {
 		p, ok, err := w.next()
 		if err != nil {
@@ -95,9 +106,17 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 	}
 }
 
+// release frees the decompressor.
+func (w *spoolWriter) release() {
+	if w.free != nil {
+		_ = w.free.Close() // a decoder's Close only frees memory
+	}
+}
+
 // read reads the stream in its own goroutine. So data is written at once if nothing more has arrived, and in whole
 // frames otherwise.
 func (w *spoolWriter) read() {
+	defer w.release() // nobody else may, while it reads
 	for {
 		p := part{data: make([]byte, 256<<10)}
 		n, err := w.src.Read(p.data)
@@ -184,7 +203,7 @@ func (w *spoolWriter) breaks(end error, owed int) error {
 		return fmt.Errorf("reading %s: %w", w.o.Name, w.raw.fatal())
 	}
 	w.mu.Lock()
-	w.broken = end.Error()
+	w.last().Broken = end.Error()
 	w.mu.Unlock()
 	return w.enough()
 }
@@ -241,7 +260,6 @@ func (s *Spool) append(out File, enc *zstd.Encoder, data []byte) (File, error) {
 	f.at += frameHeader
 	s.frames = append(s.frames, f)
 	s.written += int64(len(data))
-	s.endsWith = data[len(data)-1]
 	s.lines += int64(bytes.Count(data, []byte{'\n'}))
 	seg.end = s.written
 	s.disk += int64(len(packed))

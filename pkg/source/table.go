@@ -332,7 +332,8 @@ func (r *reading) readRows(element uint32) error {
 		case !ok && len(r.buf)-rows.at > r.max:
 			rows.reject(line, TooLong, fmt.Sprintf("the row has more than %d bytes", r.max))
 		case !ok && r.eof && !open && line < len(r.buf) &&
-			(r.open != Closed && r.failed == nil || r.broken == nil && !oddQuote(r.buf[rows.at:], rows.comma)):
+			(r.open != Closed && r.failed == nil || (r.broken == nil || r.broken == errCut) &&
+				!oddQuote(r.buf[rows.at:], rows.comma)):
 			rows.row(len(r.buf), false) // a cell over several lines, the last of which has no line end
 		case open:
 			rows.strict = true

@@ -3,6 +3,7 @@ package source
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"path"
@@ -22,8 +23,12 @@ func untar(src io.Reader, wait bool) (r io.Reader, is bool) {
 	if len(head) == 0 || strings.IndexByte("{[\" \t\r\n", head[0]) >= 0 {
 		return br, false // JSON begins like this, and no file name does
 	}
-	if n := br.Buffered(); !wait && n < tarHead {
+	n := br.Buffered()
+	if !wait && n < tarHead {
 		return br, false // tar archives are written in larger pieces
+	}
+	if head, _ = br.Peek(n); bytes.IndexByte(head, '\n') >= 0 && n < tarHead {
+		return br, false // it is text, of which there may be no more for now
 	}
 	head, _ = br.Peek(tarHead)
 	if len(head) < tarHead || string(head[257:tarHead]) != "ustar" {
