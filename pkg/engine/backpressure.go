@@ -136,6 +136,35 @@ func patienceOf(attempts int) time.Duration {
 	return d
 }
 
+// limited is how often in a row a partner has said that there are too many requests. Many do not say for how long: it
+// is asked again later each time, and by one request only after the first times.
+type limited struct {
+	times int
+	since time.Time // of the first time
+	at    time.Time // of the last time
+	until time.Time
+}
+
+const (
+	limitedBase  = 100 * time.Millisecond
+	limitedMost  = time.Minute
+	limitedOften = 4
+)
+
+// again returns how long to wait after an answer to a request that began at a time.
+func (l *limited) again(now, began time.Time, jitter float64) time.Duration {
+	if l.times > 0 && began.Before(l.at) {
+		return l.until.Sub(now) // it was under way when the partner said so for the first time
+	}
+	if l.times == 0 {
+		l.since = now
+	}
+	d := min(limitedBase<<min(l.times, 20), limitedMost)
+	d = d/2 + time.Duration(jitter*float64(d/2))
+	l.times, l.at, l.until = l.times+1, now, now.Add(d)
+	return d
+}
+
 // hopeless says whether the partner has failed everything for as long as one delivery may be retried. Then each
 // further delivery gets one attempt.
 func (b *breaker) hopeless(now time.Time, attempts int, maxTime time.Duration) bool {
@@ -146,12 +175,18 @@ func (b *breaker) hopeless(now time.Time, attempts int, maxTime time.Duration) b
 type reaction struct {
 	accepted bool          // something was accepted
 	pushed   bool          // something has to be sent again
-	failed   bool          // for another reason than a rate limit
+	limited  bool          // there were too many
+	failed   bool          // for another reason than that
 	wait     time.Duration // how long the partner asks us to wait
 }
 
 // learn adjusts the number of requests in flight, the pause and the breaker after an answer.
 func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, jitter func() float64) {
+	if a.limited {
+		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), jitter()))
+	} else if a.accepted {
+		p.limited = limited{}
+	}
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))
 	}
@@ -165,6 +200,9 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 
 // inFlight returns how many requests may be in flight, or how long to wait before starting one.
 func (p *pacer) inFlight(now time.Time) (limit int, wait time.Duration) {
+	if p.limited.times >= limitedOften {
+		return 1, 0
+	}
 	if !p.breaker.probing() {
 		return p.adapt.allowed(), 0
 	}

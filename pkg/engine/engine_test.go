@@ -803,3 +803,52 @@ func TestPaceSurvivesKills(t *testing.T) {
 		})
 	}
 }
+
+// TestTooManyRequests: a partner that says "too many" without saying for how long is asked again later each time, and
+// waited for without end unless the user has set an end; one that takes some is kept busy.
+func TestTooManyRequests(t *testing.T) {
+	path := input(t, 3000, nil)
+	tooMany := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429}
+	for name, test := range map[string]struct {
+		perSecond int
+		most      time.Duration // of a delivery
+		stop      time.Duration
+		requests  [2]int // least and most
+		delivered uint64
+		stopped   bool
+	}{
+		"always":           {stop: 10 * time.Minute, requests: [2]int{12, 40}},
+		"always, max_time": {most: 3 * time.Second, stop: time.Hour, requests: [2]int{3, 20}, stopped: true},
+		"fifty a second":   {perSecond: 50, stop: 2 * time.Minute, requests: [2]int{3000, 4500}, delivered: 3000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPartner(1)
+				p.delay = 20 * time.Millisecond
+				var second, took int64
+				p.answer = func(_ *partner, now time.Time, ids []int) ([]destination.Result, error) {
+					if now.Unix() != second {
+						second, took = now.Unix(), 0
+					}
+					if took++; took > int64(test.perSecond) {
+						return []destination.Result{tooMany}, nil
+					}
+					return ok(len(ids)), nil
+				}
+				l := lane("a", p)
+				l.Options.MaxTime = test.most
+				stop := make(chan struct{})
+				end := time.AfterFunc(test.stop, func() { close(stop) })
+				defer end.Stop()
+				sum := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{l},
+					change: func(c *engine.Config) { c.Stop = stop }}.mustRun(t)
+				d := sum.Destinations[0]
+				if d.Delivered != test.delivered || engine.Total(d.Rejected) != 0 || (d.Stopped != "") != test.stopped ||
+					p.requests < test.requests[0] || p.requests > test.requests[1] {
+					t.Errorf("%d delivered, %d rejected by %d requests; it stopped because %q", d.Delivered,
+						engine.Total(d.Rejected), p.requests, d.Stopped)
+				}
+			})
+		})
+	}
+}

@@ -66,7 +66,9 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
+	later := o.MaxTime
 	o.VerdictOptions = o.VerdictOptions.WithDefaults()
+	o.later = later
 	return o
 }
 
@@ -797,7 +799,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 			a.wait = max(a.wait, r.RetryAfter)
 			switch r.Reason {
 			case destination.RateLimited:
-				a.wait = max(a.wait, time.Millisecond)
+				a.limited = true
 			case destination.Conflict: // with something else that it has: the partner is well
 			default:
 				a.failed = true
@@ -813,8 +815,12 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	}
 	before := l.pacer.breaker
 	l.pacer.learn(a, now, rtt, l.queue.flying, l.e.c.Rand)
-	if a.wait > 0 {
-		l.logPause(a.wait)
+	if wait := l.pacer.paused.Sub(now); wait > 0 && (a.wait > 0 || a.limited) {
+		l.logPause(wait)
+	}
+	if most, x := l.verdicts.opt.later, &l.pacer.limited; most > 0 && x.times > 0 && now.Sub(x.since) >= most {
+		l.halted("the partner says that there are too many requests, for longer than max_time ("+most.String()+")",
+			"the partner takes requests again")
 	}
 	until := l.pacer.paused
 	if l.pacer.breaker.open(now) && l.pacer.breaker.until.After(until) {

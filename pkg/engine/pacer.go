@@ -48,6 +48,7 @@ type pacer struct {
 	paused  time.Time
 	held    time.Time // time until which a rate limit delays a request that is ready
 	adapt   adaptive
+	limited limited
 	breaker breaker
 
 	plan    *destination.Plan

@@ -12,8 +12,10 @@ import (
 
 // VerdictOptions limit how long a lane retries what is not accepted.
 type VerdictOptions struct {
-	Attempts int           // of one delivery; 0: 8
-	MaxTime  time.Duration // of one delivery, from its first attempt; 0: 15 min
+	Attempts int // of one delivery; 0: 8
+	// MaxTime is that of one delivery, from its first attempt; 0: 15 min. What a partner does not take because there
+	// was too much (429) is not given up: if MaxTime is set, the lane stops once it has said so for that long.
+	MaxTime time.Duration
 	// MaxErrors is how many events in a row may be rejected with the same answer, while nothing is accepted,
 	// before the lane stops; 0: 1,000, negative: no limit.
 	MaxErrors int
@@ -21,6 +23,8 @@ type VerdictOptions struct {
 	// is given up, and no attempt counts. 0: failures count at once. It is for followed input, which can wait; an
 	// archive should be finished some time.
 	Outage time.Duration
+
+	later time.Duration // MaxTime, if it is set
 }
 
 // WithDefaults fills in what the user has left open.
