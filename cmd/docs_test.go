@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,10 +17,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// declared is what Go files declare: names by package, by file, and members by type.
+// declared is what Go files declare: names by package, and members by type.
 type declared struct {
 	packages map[string]map[string]bool // by the package's name
-	files    map[string]map[string]bool // by the path from the root
 	members  map[string]map[string]bool // methods and fields, by the type's name
 }
 
@@ -34,7 +33,7 @@ func (d *declared) add(to map[string]map[string]bool, of, name string) {
 // readDeclared parses all Go files but tests.
 func readDeclared(t *testing.T) *declared {
 	t.Helper()
-	d := &declared{map[string]map[string]bool{}, map[string]map[string]bool{}, map[string]map[string]bool{}}
+	d := &declared{map[string]map[string]bool{}, map[string]map[string]bool{}}
 	err := filepath.WalkDir("..", func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -43,17 +42,12 @@ func readDeclared(t *testing.T) *declared {
 		if err != nil {
 			return err
 		}
-		file := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
-		note := func(name string) {
-			d.add(d.packages, f.Name.Name, name)
-			d.add(d.files, file, name)
-		}
+		note := func(name string) { d.add(d.packages, f.Name.Name, name) }
 		for _, decl := range f.Decls {
 			switch decl := decl.(type) {
 			case *ast.FuncDecl:
 				if decl.Recv != nil {
 					d.add(d.members, receiver(decl.Recv.List[0].Type), decl.Name.Name)
-					d.add(d.files, file, decl.Name.Name)
 				} else {
 					note(decl.Name.Name)
 				}
@@ -159,7 +153,7 @@ func TestArchitectureNamesWhatIsThere(t *testing.T) {
 			t.Errorf("docs/architecture.md names %s, which does not exist", m[1])
 		}
 	}
-	rows := 0
+	rows, minutes, read := 0, 0, 0
 	quoted := regexp.MustCompile("`([^`]+)`")
 	for _, row := range regexp.MustCompile(`(?m)^\| \d+ min \|([^|]*)\|([^|]*)\|`).FindAllStringSubmatch(text, -1) {
 		rows++
@@ -174,16 +168,77 @@ func TestArchitectureNamesWhatIsThere(t *testing.T) {
 			}
 			files = append(files, file)
 		}
-		for _, m := range quoted.FindAllStringSubmatch(row[2], -1) {
-			here := func(file string) bool { return d.files[file][m[1]] }
-			if names++; !slices.ContainsFunc(files, here) {
+		for _, m := range regexp.MustCompile("`([^`]+)` \\((\\d+)\\)|`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
+			names++
+			said, err := strconv.Atoi(m[2])
+			if err != nil {
+				t.Errorf("the reading order does not say how long %s is", m[3])
+				continue
+			}
+			is := 0
+			for _, file := range files {
+				is = max(is, lengthsIn(t, file)[m[1]])
+			}
+			if is == 0 {
 				t.Errorf("the reading order looks for %s in %v, where it is not", m[1], files)
+			} else if read += is; max(is, said)-min(is, said) > 5 {
+				t.Errorf("the reading order says that %s has %d lines; it has %d", m[1], said, is)
 			}
 		}
+		n, err := strconv.Atoi(strings.Fields(row[0])[1])
+		if err != nil {
+			t.Error(err)
+		}
+		minutes += n
+	}
+	if minutes > 50 || read > 26*50 {
+		t.Errorf("the reading order takes %d minutes, and has %d lines: that is not under an hour", minutes, read)
 	}
 	if names < 60 || rows < 10 {
 		t.Errorf("%d names and %d rows were found: the document has another form", names, rows)
 	}
+}
+
+// lengthsIn is how many lines each declaration of a file has, with its comment; a method stands as Type.Name.
+func lengthsIn(t *testing.T, file string) map[string]int {
+	t.Helper()
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, "../"+file, nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]int{}
+	note := func(name string, n ast.Node, doc *ast.CommentGroup) {
+		from := n.Pos()
+		if doc != nil {
+			from = doc.Pos()
+		}
+		lines[name] = set.Position(n.End()).Line - set.Position(from).Line + 1
+	}
+	for _, decl := range f.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			name := decl.Name.Name
+			if decl.Recv != nil {
+				of := decl.Recv.List[0].Type
+				if p, ok := of.(*ast.StarExpr); ok {
+					of = p.X
+				}
+				if g, ok := of.(*ast.IndexExpr); ok {
+					of = g.X
+				}
+				name = fmt.Sprint(of) + "." + name
+			}
+			note(name, decl, decl.Doc)
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				if of, ok := spec.(*ast.TypeSpec); ok {
+					note(of.Name.Name, decl, decl.Doc)
+				}
+			}
+		}
+	}
+	return lines
 }
 
 // TestLongFormsAreDocumented: CONTRIBUTING.md names the variables with which tests do more than they usually do.

@@ -21,8 +21,19 @@ const (
 	Bytes
 )
 
+// unitNames are the names of the units in the plural. A new one is counted by the engine's pacer, or a test fails.
+var unitNames = [...]string{Requests: "requests", Events: "events", Bytes: "bytes"}
+
+// Units are all units.
+func Units() (all []Unit) {
+	for i := range unitNames {
+		all = append(all, Unit(i))
+	}
+	return all
+}
+
 // String is the unit's name in the plural.
-func (u Unit) String() string { return [...]string{"requests", "events", "bytes"}[u] }
+func (u Unit) String() string { return unitNames[u] }
 
 // Rate is a documented rate limit: N of a unit in a rolling window.
 type Rate struct {

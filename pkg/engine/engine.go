@@ -79,7 +79,8 @@ type LaneConfig struct {
 	Name, Type string
 	Sender     destination.Sender
 	Transport  destination.Transport
-	// Limiter shares the partner's limits with other processes that send to the same account; nil: there are none.
+	// Limiter shares the partner's limits with other processes that send to the same account; nil, as in every run
+	// today: there are none.
 	// Account identifies the account without revealing a secret.
 	Limiter Limiter
 	Account string
@@ -100,7 +101,8 @@ type LaneConfig struct {
 	Letter func(*journal.DeadLetter)
 }
 
-// Options are what a user can set for any destination.
+// Options are what a user can set for any destination, but for those that pkg/run/lane.go sets for all lanes of a run:
+// Reserve, MaxErrors, NoRates, Outage.
 type Options struct {
 	PaceOptions
 	VerdictOptions

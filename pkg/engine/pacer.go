@@ -10,8 +10,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// Limiter says which share of an account's limits this process may use. Several processes that send to the same
-// account divide its limits through one. Lanes call it under their lock, one at a time, so it must not block.
+// Limiter says which share of an account's limits this process may use. It is a seam: several processes that send to
+// the same account could divide its limits through one. Today nobody implements it but alone, so each lane of each run
+// has all of its partner's limits to itself. Lanes call it under their lock, one at a time, so it must not block.
 type Limiter interface {
 	// Share returns the fraction, from 0 to 1, of the account's rates that this process may use, and until which
 	// time of the engine's clock. After that it is called again. The zero time: for ever.
@@ -230,14 +231,17 @@ const (
 
 func (b *bucket) counts(action int32) bool { return b.action == wholeLane || b.action == action }
 
+// cost is what a batch counts towards the limit. It panics for a unit that nobody counts: TestEveryUnitIsCounted.
 func (b *bucket) cost(requests, events, bytes int) float64 {
 	switch b.of {
+	case destination.Requests:
+		return float64(requests)
 	case destination.Events:
 		return float64(events)
 	case destination.Bytes:
 		return float64(bytes)
 	}
-	return float64(requests)
+	panic("engine: nobody counts " + b.of.String())
 }
 
 // share sets this process's part of the limit.

@@ -50,6 +50,62 @@ func flood(p *pacer, now time.Time, action int32, events func() int, span time.D
 	return all
 }
 
+// TestEveryUnitIsCounted: a unit that a rate can be of is counted by the pacer, can be written by a user, and is told
+// in a plan. A new one fails here until that is so.
+func TestEveryUnitIsCounted(t *testing.T) {
+	for _, u := range destination.Units() {
+		text := map[destination.Unit]string{destination.Requests: "6/m", destination.Events: "6events/m",
+			destination.Bytes: "6B/m"}[u]
+		r, err := destination.ParseRate(text)
+		if err != nil || r == nil || r.Of != u {
+			t.Errorf("%s: a user cannot write them: %v, %v", u, r, err)
+			continue
+		}
+		b := bucket{of: u}
+		if one, more := b.cost(1, 1, 1), b.cost(2, 2, 2); one <= 0 || more <= one {
+			t.Errorf("%s: %v for one, %v for two", u, one, more)
+		}
+		plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a", Requests: 1}}}
+		f := NewForecast(scripted{plan}, Options{PaceOptions: PaceOptions{Rate: r}})
+		for range 10 {
+			f.Request(0, 1, 1)
+		}
+		if k, ok := f.Binding(); !ok || k.What != u.String() || f.Span() < time.Minute {
+			t.Errorf("%s: ten of six a minute take %v (%+v)", u, f.Span(), k)
+		}
+	}
+}
+
+// TestNoBatchBeyondARate: however large a batch could be, no window sees more than a rate lets through.
+func TestNoBatchBeyondARate(t *testing.T) {
+	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a", Requests: 1}}}
+	plan.Actions[0].Limits.BatchEvents.N = 10
+	for _, c := range []struct {
+		rate    destination.Rate
+		reserve float64
+		most    int
+	}{
+		{destination.Rate{N: 5, Per: time.Minute, Of: destination.Events}, 0, 5},
+		{destination.Rate{N: 5, Per: time.Minute, Of: destination.Events}, 0.5, 2},
+		{destination.Rate{N: 0.5, Per: time.Minute, Of: destination.Events}, 0, 1},
+		{destination.Rate{N: 350, Per: time.Minute, Of: destination.Bytes}, 0, 3},
+		{destination.Rate{N: 5, Per: time.Minute, Of: destination.Requests}, 0, 10},
+	} {
+		o := Options{PaceOptions: PaceOptions{Rate: &c.rate, Reserve: c.reserve}}
+		for _, o.NoRates = range []bool{false, true} {
+			largest := 0
+			p := NewPacker(plan, PackOptionsOf(plan, o, 0, 1), func(b *Packed[int]) { largest = max(largest, len(b.Values)) })
+			d := destination.Delivery{Item: make([]byte, 100)}
+			for i := range 100 {
+				p.Add(Parcel[int]{Delivery: &d, Value: i, Record: uint64(i)})
+			}
+			if p.Flush(); largest != c.most {
+				t.Errorf("%+v, %v in reserve: a request has %d deliveries, not %d", c.rate, c.reserve, largest, c.most)
+			}
+		}
+	}
+}
+
 // scripted is a Sender of which only the plan is asked.
 type scripted struct{ plan *destination.Plan }
 

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"cmp"
-	"github.com/zeebo/xxh3"
+	"math"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -35,11 +37,18 @@ type PackOptions struct {
 	Concurrency int
 	// Memory is how many bytes open batches and deferred deliveries may hold; 0: no bound.
 	Memory int64
+
+	rates []limit // a request is no larger than what they let through in their time
 }
 
 // PackOptionsOf returns the options for a lane of a run with this memory (Config.Memory) and this many lanes.
 func PackOptionsOf(plan *destination.Plan, o Options, memory int64, lanes int) PackOptions {
-	return PackOptions{Concurrency: concurrencyOf(plan, o), Memory: laneMemory(plan, memory, lanes)}
+	o.NoRates = false // a rehearsal makes the same requests
+	rates := limitsOf(plan, o)
+	for i := range rates {
+		rates[i].rate.N *= 1 - o.Reserve
+	}
+	return PackOptions{Concurrency: concurrencyOf(plan, o), Memory: laneMemory(plan, memory, lanes), rates: rates}
 }
 
 // Parcel is one delivery to be packed, with a value that its owner attaches to it.
@@ -156,7 +165,13 @@ func NewPacker[T any](plan *destination.Plan, o PackOptions, done func(*Packed[T
 	p := &Packer[T]{order: plan.Order, window: max(o.Concurrency, 1), most: o.Memory, done: done,
 		open: map[openKey]*Packed[T]{}, users: map[uint64]*packUser[T]{}}
 	for i := range plan.Actions {
-		p.caps = append(p.caps, capsOf(&plan.Actions[i]))
+		c := capsOf(&plan.Actions[i])
+		for _, l := range o.rates {
+			if l.action == wholeLane || l.action == int32(i) {
+				c.within(l.rate)
+			}
+		}
+		p.caps = append(p.caps, c)
 	}
 	return p
 }
@@ -169,6 +184,17 @@ type caps struct {
 	overheadFor func(key string) int // nil: overhead is the same for every group
 
 	plan *destination.ActionPlan
+}
+
+// within keeps a request within what a rate lets through in its time: all of a larger one would go at once.
+func (c *caps) within(r destination.Rate) {
+	most := max(1, int(min(r.N, math.MaxInt32)))
+	switch r.Of {
+	case destination.Events:
+		c.events = min(c.events, most)
+	case destination.Bytes:
+		c.bytes = min(c.bytes, most)
+	}
 }
 
 // around is the number of bytes around the items in a group's requests.

@@ -69,7 +69,8 @@ type decision struct {
 	dead     []journal.DeadLetter
 }
 
-// reject makes a dead letter of a delivery. Every rejection passes through here.
+// reject makes a dead letter of a delivery. Every rejection passes through here, those of Route without the lane's lock
+// (see deadLetter), so this is no place to count: [verdicts.mayReject] counts the partner's answers, the ledger all.
 func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
 	d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
 	d.dead = append(d.dead, v.letter(w, r))

@@ -160,8 +160,10 @@ func (s *Step) parse(n *yaml.Node) (written any, err error) {
 		return s.parseSample(n)
 	case "shift":
 		return s.parseShift(n)
+	case "dedupe":
+		return s.parseDedupe(n)
 	}
-	return s.parseDedupe(n)
+	return nil, errNobody
 }
 
 func isText(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag != "!!null" }

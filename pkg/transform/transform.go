@@ -203,9 +203,15 @@ func (s *step) compile() error {
 		}
 	case "sample", "dedupe":
 		s.by = event.CompilePath(s.Step.by)
+	case "remove", "rename", "mask", "shift":
+	default:
+		return errNobody
 	}
 	return nil
 }
+
+// errNobody is a kind of steps that can be written, and that nothing does. TestEveryKindIsDone finds it.
+var errNobody = errors.New("nobody does such a step")
 
 // Identity is a digest of the steps as written, without secrets: what a run's
 // identity takes from them. It is empty when there are none.
@@ -383,6 +389,9 @@ func (s *step) drops(w *Worker, v event.Value, at source.Position) (bool, error)
 	case "sample":
 		return !s.sampled(w, v), nil
 	}
+	if s.Kind != "dedupe" {
+		return false, errNobody
+	}
 	id := v.Lookup(s.by)
 	if id.Nullish() || id.IsEmptyText() {
 		return false, nil // nothing to recognise it by
@@ -475,6 +484,8 @@ func (s *step) edit(w *Worker, raw []byte, i int, current func() (event.Value, e
 		for _, p := range s.paths {
 			apply(&editor{path: p, with: func(dst, old []byte) []byte { return appendShifted(dst, old, s.shift.by) }})
 		}
+	default:
+		return nil, false, errNobody
 	}
 	return raw, changed, nil
 }

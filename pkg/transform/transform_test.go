@@ -631,3 +631,43 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+// TestEveryKindIsDone: a step that can be written does something to some event, of which the second is a repeat.
+func TestEveryKindIsDone(t *testing.T) {
+	steps := map[string]string{
+		"drop": `type = "track"`, "keep": `type = "page"`, "set": `{a: 1}`, "remove": `[userId]`, "rename": `{userId: b}`,
+		"mask": `{paths: [userId], key: k}`, "sample": `0%`, "shift": `{fields: [timestamp], by: 1h}`, "dedupe": `true`,
+	}
+	for _, kind := range Kinds() {
+		p, err := parse(`[{` + kind + `: ` + steps[kind] + `}]`)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if err := p.Open(t.TempDir(), false); err != nil {
+			t.Fatal(err)
+		}
+		ev, err := event.Parse([]byte(`{"type":"track","userId":"u","messageId":"m","timestamp":"2024-05-01T00:00:00Z"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := false
+		for at := range int64(2) {
+			out, dropped, err := p.Apply(&Worker{}, ev, source.Position{Offset: at + 1})
+			if err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+			done = done || out != nil || dropped != ""
+		}
+		if c := p.Counters()[0]; !done || c.Failed > 0 {
+			t.Errorf("%s does nothing: %+v", kind, c)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	s := &step{Step: Step{Kind: "another"}}
+	if err := s.compile(); err != errNobody {
+		t.Errorf("a kind that nobody does: %v", err)
+	}
+}
