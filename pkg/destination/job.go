@@ -97,12 +97,13 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 	}
 	query := ""
 	var nobodys Result // an error that could not be matched to an item
+	items, find := b.named(j.nameOf), j.Verdicts.find(b)
 	for range mostPages {
 		page := get(path(j.Errors) + query)
 		if page == nil || !page.OK() {
 			break
 		}
-		if r := j.judge(page, b, rs); nobodys.Outcome != Rejected {
+		if r := j.judge(page, items, find, rs); nobodys.Outcome != Rejected {
 			nobodys = r
 		}
 		next, err := url.Parse(at(page.JSON, j.Next).Text())
@@ -116,12 +117,16 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 	}
 }
 
-// judge rejects the items that a page of errors names. It returns a rejection for an error that matches no item.
-func (j *Job) judge(page *Answer, b *Batch, rs []Result) (nobodys Result) {
+// judge rejects the items that a page of errors names, by what they are called or otherwise. It returns a rejection for
+// an error that matches no item.
+func (j *Job) judge(page *Answer, items index, find finder, rs []Result) (nobodys Result) {
 	for e := range at(page.JSON, j.Verdicts.list).Elements() {
-		i := j.named(b, at(e, j.Payload))
+		i := -1
+		if name, ok := j.name(at(e, j.Payload)); ok {
+			i = items.of(name)
+		}
 		if i < 0 {
-			i = j.Verdicts.find(b, at(e, j.Verdicts.name))
+			i = find(at(e, j.Verdicts.name))
 		}
 		r := Result{Outcome: Rejected, Reason: Refused, Status: page.Status,
 			Detail: Cut(cmp.Or(j.Verdicts.words(e), string(e.Raw())), 400)}
@@ -137,31 +142,27 @@ func (j *Job) judge(page *Answer, b *Batch, rs []Result) (nobodys Result) {
 	return nobodys
 }
 
-// named returns the index of the item that an error repeats; -1: none.
-func (j *Job) named(b *Batch, payload event.Value) int {
-	if payload.Kind() != event.Object {
-		return -1
+// nameOf is what tells a delivery from others.
+func (j *Job) nameOf(d *Delivery) (name string, ok bool) {
+	item, err := event.ParseValue(d.Item)
+	if err != nil {
+		return "", false
 	}
-	for i, d := range b.Deliveries {
-		item, err := event.ParseValue(d.Item)
-		if err != nil {
-			continue
+	return j.name(item)
+}
+
+// name is what tells an item from others, in lower case; ok is false when nothing does. An error may repeat only the
+// inner value of an item.
+func (j *Job) name(item event.Value) (name string, ok bool) {
+	for _, path := range j.Names {
+		v := at(item, path)
+		if _, inner, ok := strings.Cut(path, "."); ok && !v.Exists() {
+			v = at(item, inner)
 		}
-		same, some := true, false
-		for _, name := range j.Names {
-			_, short, _ := strings.Cut(name, ".") // the error may repeat only the inner value
-			sent, said := at(item, name), at(payload, name)
-			if !said.Exists() {
-				said = at(payload, short)
-			}
-			if said.Nullish() && sent.Nullish() {
-				continue
-			}
-			some, same = true, same && strings.EqualFold(sent.Text(), said.Text())
+		if !v.Nullish() {
+			name, ok = name+strings.ToLower(v.Text()), true
 		}
-		if some && same {
-			return i
-		}
+		name += "\x00"
 	}
-	return -1
+	return name, ok && item.Kind() == event.Object
 }

@@ -16,11 +16,14 @@ import (
 // item. It is immutable.
 type Verdicts struct {
 	list, name, message string
-	find                func(b *Batch, v event.Value) int // index of the item; -1: none; nil: see ByPosition
+	find                func(b *Batch) finder // nil: see ByPosition
 	taken               bool
 	lists               []refusals // instead of list and name
 	count               string
 }
+
+// finder returns the index of the item that a value in an error names; -1: none.
+type finder func(v event.Value) int
 
 // refusals is a list of the items that were refused for one reason.
 type refusals struct{ path, inItem string }
@@ -30,39 +33,60 @@ type refusals struct{ path, inItem string }
 // the texts at several message paths, separated by blanks, are joined. An answer that is no success has refused
 // the whole request, so the items that no error names are sent again: see [Verdicts.OthersTaken].
 func ByIndex(list, index, message string) Verdicts {
-	return Verdicts{list: list, name: index, message: message, find: func(b *Batch, v event.Value) int {
-		return indexIn(b, v.Text())
+	return Verdicts{list: list, name: index, message: message, find: func(b *Batch) finder {
+		return func(v event.Value) int { return indexIn(b, v.Text()) }
 	}}
 }
 
 // ByID is [ByIndex] for errors that name the item by the value at a path in it, or by its insert id when inItem is
 // "".
 func ByID(list, id, message, inItem string) Verdicts {
-	return Verdicts{list: list, name: id, message: message, find: func(b *Batch, v event.Value) int {
-		text := v.Text()
-		for i, d := range b.Deliveries {
+	return Verdicts{list: list, name: id, message: message, find: func(b *Batch) finder {
+		items := b.named(func(d *Delivery) (name string, ok bool) {
 			if inItem == "" {
-				if d.InsertID == text {
-					return i
-				}
-			} else if item, err := event.ParseValue(d.Item); err == nil && at(item, inItem).Text() == text {
-				return i
+				return d.InsertID, true
 			}
-		}
-		return -1
+			item, err := event.ParseValue(d.Item)
+			return at(item, inItem).Text(), err == nil
+		})
+		return func(v event.Value) int { return items.of(v.Text()) }
 	}}
+}
+
+// index holds the indexes of items by a name of theirs.
+type index map[string]int
+
+// of returns the index of the first item of a name; -1: there is none.
+func (x index) of(name string) int {
+	if i, ok := x[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// named are the items of a batch by a name; ok is false for an item that has none.
+func (b *Batch) named(name func(d *Delivery) (name string, ok bool)) index {
+	x := make(index, len(b.Deliveries))
+	for i := len(b.Deliveries) - 1; i >= 0; i-- { // of several the first remains
+		if n, ok := name(b.Deliveries[i]); ok {
+			x[n] = i
+		}
+	}
+	return x
 }
 
 // ByPointer is [ByIndex] for errors that name the item in a path, such as /data/profiles/3/email: the first number
 // in it is the index.
 func ByPointer(list, pointer, message string) Verdicts {
-	return Verdicts{list: list, name: pointer, message: message, find: func(b *Batch, v event.Value) int {
-		for part := range strings.FieldsFuncSeq(v.Text(), func(r rune) bool { return strings.ContainsRune("/.[]", r) }) {
-			if _, err := strconv.ParseUint(part, 10, 31); err == nil {
-				return indexIn(b, part)
+	return Verdicts{list: list, name: pointer, message: message, find: func(b *Batch) finder {
+		return func(v event.Value) int {
+			for part := range strings.FieldsFuncSeq(v.Text(), func(r rune) bool { return strings.ContainsRune("/.[]", r) }) {
+				if _, err := strconv.ParseUint(part, 10, 31); err == nil {
+					return indexIn(b, part)
+				}
 			}
+			return -1
 		}
-		return -1
 	}}
 }
 
@@ -239,9 +263,9 @@ func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	if v.find == nil {
 		return v.each(errs, len(b.Deliveries), b.Now)
 	}
-	rs := v.others(a, b)
+	rs, find := v.others(a, b), v.find(b)
 	for e := range errs.Elements() {
-		i := v.find(b, at(e, v.name))
+		i := find(at(e, v.name))
 		if i < 0 {
 			return nil
 		}
