@@ -29,7 +29,7 @@ func track(slug, title, list string, processed destination.Member, fields field.
 	item ...body.Node) *destination.Declared {
 	return destination.Action(slug, title).Fields(fields).AllOrNothing().Success(success(processed.IfThere())...).
 		Verdicts(byIndex()).
-		Post("/users/track", body.Object(body.Member(list, body.Items(item...))))
+		Post("/users/track", body.Batch(list, item...))
 }
 
 // byIndex: an error beside a success says where the object is that was left out.
@@ -47,18 +47,16 @@ func modes(may ...string) (is body.Cond, otherwise string) {
 func user() body.Members {
 	return body.Together(
 		body.CopyOf(body.Outer, "external_id = external_id", "braze_id = braze_id", "email = email"),
-		body.When(aliased(), body.Member("user_alias", body.Object(
+		body.When(aliased, body.Member("user_alias", body.Object(
 			body.CopyOf(body.Outer, "alias_name = user_alias.alias_name", "alias_label = user_alias.alias_label"),
 		))),
 	)
 }
 
-func aliased() body.Cond {
-	return body.All(body.Outer("user_alias.alias_label").Given(), body.Outer("user_alias.alias_name").Given())
-}
+var aliased = body.All(body.Outer("user_alias.alias_label").Given(), body.Outer("user_alias.alias_name").Given())
 
 func identified() (is body.Cond, otherwise string) {
-	return body.Any(body.From("external_id", "braze_id", "email").Given(), aliased()),
+	return body.Any(body.From("external_id", "braze_id", "email").Given(), aliased),
 		"external_id, user_alias, braze_id or email is required"
 }
 
@@ -84,20 +82,20 @@ func occurrence(slug, title string, last field.Line) *destination.Declared {
 		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
 		body.Same("properties"), existing(last),
 	)).On(`type = "track" and event != "Order Completed"`).
-		Needs(body.Any(body.Not(body.Has("name")), body.From("name").AtMost(maxName)), tooLong).
+		Needs(body.May(body.From("name").AtMost(maxName)), tooLong).
 		MemberFits("properties", maxProperties, tooLarge).
 		NeedsIdentity(identified())
 }
 
 // purchase is a purchase for each product of an order.
 func purchase(slug, title string, last field.Line) *destination.Declared {
-	own := []string{"product_id", "currency", "price", "quantity"}
 	return track(slug, title, "purchases", destination.Counts("purchases_processed"), purchaseFields(last),
 		body.Each("products", body.Object(
 			user(), body.Member("app_id", body.Setting("app_id")), moment("time", iso),
 			body.Same("product_id", "price", "quantity"),
 			body.Member("currency", body.From("currency").NotNull().Else(body.Const("USD"))),
-			body.Member("properties", body.Always(body.Object(body.SpreadOf(body.This(), own...),
+			body.Member("properties", body.Always(body.Object(
+				body.SpreadOf(body.This(), "product_id", "currency", "price", "quantity"),
 				body.SpreadOf(body.Outer("properties"), "products")))),
 			existing(last),
 		))).On(`event = "Order Completed"`).
@@ -149,10 +147,6 @@ func identities(slug, title string) *destination.Declared {
 		BatchEvents(1, whoDocs).Rates(limitDocs, "20000/m")
 }
 
-func identityRates() []destination.Rate {
-	return destination.Rates(limitDocs, "20000/m")
-}
-
 func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Result {
 	errors := a.JSON.Get("errors")
 	if !a.OK() || errors.Kind() != event.Array || errors.Len() == 0 {
@@ -164,17 +158,16 @@ func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Res
 func newAlias(slug, title string, last ...field.Line) *destination.Declared {
 	return identities(slug, title).On(`event = "Create Alias"`).
 		Fields(field.Text("external_id").Nullable(), alias().With(field.Line.Required), field.Lines(last)).
-		Post("/users/alias/new", body.Object(body.Member("user_aliases", body.Items(body.Object(
+		Post("/users/alias/new", body.Batch("user_aliases", body.Object(
 			body.SameNotNull("external_id"), body.Same("alias_name", "alias_label"),
-		))))).
-		AllOrNothing().Verdicts(byIndex()).
-		BatchEvents(50, aliasDocs).Rates(limitDocs, "20000/m")
+		))).
+		AllOrNothing().Verdicts(byIndex()).BatchEvents(50, aliasDocs)
 }
 
 // catalog writes the items of a catalog, or deletes them.
 func catalog() *destination.Declared {
+	const path = "/catalogs/{catalog_name}/items"
 	id, deletes := body.From("item_id"), body.From(syncMode).Is("delete")
-	named := body.Items(body.Object(body.Member("id", id)))
 	return destination.Action("upsertCatalogItem", "Upsert catalog item").
 		Doc("Writes an item of a catalog, whose fields have to be there, or deletes it.").
 		Live("deletes an item of a catalog", catalogDocs, deletes).
@@ -183,12 +176,11 @@ func catalog() *destination.Declared {
 		Needs(modes("upsert", "delete")).
 		Needs(id.Matches(`^[A-Za-z0-9_-]{1,250}$`), "item_id has 1 to 250 letters, digits, hyphens and underscores").
 		Steps(
-			destination.Send("PUT", "/catalogs/{catalog_name}/items", body.Object(body.Member("items", body.Items(body.Object(
-				body.Member("id", id), body.Spread("item", "id")))))).If(body.Not(deletes)),
-			destination.Send("DELETE", "/catalogs/{catalog_name}/items", body.Object(body.Member("items", named))).If(deletes),
+			destination.Send("PUT", path, body.Batch("items", body.Object(body.Member("id", id), body.Spread("item", "id")))).
+				If(body.Not(deletes)),
+			destination.Send("DELETE", path, body.Batch("items", body.Object(body.Member("id", id)))).If(deletes),
 		).
-		Once("id").AllOrNothing().Success(success()...).
-		BatchEvents(50, catalogDocs).Rates(limitDocs, "16000/m")
+		Once("id").AllOrNothing().Success(success()...).BatchEvents(50, catalogDocs).Rates(limitDocs, "16000/m")
 }
 
 func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {
@@ -206,14 +198,12 @@ func knownByAlias() body.Members {
 func knownByEmail() body.Members {
 	return body.When(body.From("email_to_identify").Given(), body.Member("emails_to_identify", body.List(body.Object(
 		body.Same("external_id"), body.Copy("email = email_to_identify"),
-		body.Member("prioritization", body.Always(priority())),
+		body.Member("prioritization", body.Always(priority)),
 	))))
 }
 
-func priority() body.Node {
-	return body.List(body.Outer("prioritization.first_priority").Given(),
-		body.Outer("prioritization.second_priority").Given())
-}
+var priority = body.List(body.Outer("prioritization.first_priority").Given(),
+	body.Outer("prioritization.second_priority").Given())
 
 // trigger sends a message: the fields as they are, with the priorities at each of the recipients.
 func trigger(slug, title, path string, fields field.Set) *destination.Declared {
@@ -226,7 +216,7 @@ func trigger(slug, title, path string, fields field.Set) *destination.Declared {
 			body.When(recipients, body.Fields("recipients", "prioritization")),
 			body.When(body.Not(recipients), body.Fields("recipients")),
 			body.Member("recipients", body.Each("recipients", body.Object(body.SpreadOf(body.This()),
-				body.Member("prioritization", priority())))),
+				body.Member("prioritization", priority)))),
 		))
 }
 
@@ -239,7 +229,7 @@ func shop(slug, title string, own body.Members, fields field.Set) *destination.D
 		body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
 		body.Member("properties", body.Always(body.Object(body.Same("currency", "source"), body.SameNotNull("metadata"),
 			own))),
-		body.When(body.Any(aliased(), body.From(syncMode).Is("update")),
+		body.When(body.Any(aliased, body.From(syncMode).Is("update")),
 			body.Member("_update_existing_only", body.Const(true))),
 	)).
 		NeedsIdentity(body.From("external_id", "braze_id", "email", "phone", "user_alias").Given(),

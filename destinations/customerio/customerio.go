@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -227,7 +228,7 @@ var (
 	anonymousID = field.AnonymousID("anonymous_id").Doc("Identifies somebody who has no id yet.")
 	deviceID    = field.Text("device_id").Required().Doc("The device's push token.").From("$.context.device.token")
 
-	isTimed = body.Any(body.Not(body.Has("timestamp")), body.From("timestamp").IsTime())
+	isTimed = body.May(body.From("timestamp").IsTime())
 	at      = body.Member("timestamp", body.From("timestamp").Seconds())
 )
 
@@ -367,12 +368,19 @@ func unix(key string) body.Members {
 // appendUnix appends a Unix time for an ISO 8601 date, with or without a time and its zone, and for nothing else that
 // may be read as a time.
 func appendUnix(dst []byte, v event.Value) []byte {
-	if b, plain := v.Plain(); plain && len(b) >= 10 && b[4] == '-' && b[7] == '-' && isoDate.Match(b) {
-		if t, ok := event.ParseTimeText(b); ok {
-			return strconv.AppendInt(dst, t.Unix(), 10)
+	b, plain := v.Plain()
+	if plain && len(b) >= 10 && b[0]-'0' <= 9 && b[4] == '-' && b[7] == '-' {
+		for _, layout := range isoDates {
+			if (len(layout) > 10) != (len(b) > 10) {
+				continue
+			}
+			if t, err := time.Parse(layout, string(b)); err == nil {
+				return strconv.AppendInt(dst, t.Unix(), 10)
+			}
 		}
 	}
 	return append(dst, v.Raw()...)
 }
 
-var isoDate = regexp.MustCompile(`^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$`)
+var isoDates = []string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700",
+	"2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"}

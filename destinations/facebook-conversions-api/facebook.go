@@ -147,9 +147,8 @@ func standard(slug, title, name string, own ...field.Line) *destination.Declared
 	currency := body.From("currency").Given()
 	a.Needs(body.Any(body.Not(currency), currency.IsText().Matches(`^[A-Z]{3}$`)),
 		"currency has to be a code of three letters (ISO 4217)").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Every("an id", hasID)),
-			"each of the contents needs an id").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Every("a category that is known", hasCategory)),
+		Needs(body.May(body.From("contents").Every("an id", hasID)), "each of the contents needs an id").
+		Needs(body.May(body.From("contents").Every("a category that is known", hasCategory)),
 			"delivery_category is in_store, curbside or home_delivery")
 	return post(a, body.Const(name), body.Member("custom_data", body.Always(
 		body.Object(body.Spread("custom_data"), ownData(own)))))
@@ -184,6 +183,7 @@ func ownData(own field.Lines) body.Members {
 // post sends events of a name, with further members.
 func post(a *destination.Declared, name body.Node, more ...body.Members) *destination.Declared {
 	limited, somebody := body.From("data_processing_options").Is("true"), person()
+	orZero := func(key string) body.Members { return body.Member(key, body.From(key).Given().Else(body.Const(0))) }
 	return a.NeedsIdentity(body.Some(somebody), "nothing in user_data says who it was").
 		Post("/"+version+"/{settings.pixel_id}/events", body.Object(
 			body.Member("test_event_code", body.From("test_event_code").Filled().Else(body.Setting("test_event_code"))),
@@ -197,14 +197,10 @@ func post(a *destination.Declared, name body.Node, more ...body.Members) *destin
 				body.Member("user_data", body.Object(somebody)),
 				body.Member("app_data", body.If(body.From("app_data_field.use_app_data").Is("true"), app())),
 				body.When(limited, body.Member("data_processing_options", body.Const([]string{"LDU"})),
-					number("data_processing_options_country"), number("data_processing_options_state")),
+					orZero("data_processing_options_country"), orZero("data_processing_options_state")),
 				body.Together(more...),
 			))),
 		))
-}
-
-func number(key string) body.Members {
-	return body.Member(key, body.From(key).Given().Else(body.Const(0)))
 }
 
 // person is who it was: what Meta wants as it is, and what it wants normalised and in SHA-256.
@@ -232,8 +228,8 @@ func person() body.Members {
 // https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/app-data: the order of extinfo
 func app() body.Node {
 	flag := func(key string) body.Members {
-		return body.Member(key, body.First(body.If(body.From("app_data_field."+key).Is("true"), body.Const(1)),
-			body.Const(0)))
+		on := body.From("app_data_field." + key).Is("true")
+		return body.Member(key, body.First(body.If(on, body.Const(1)), body.Const(0)))
 	}
 	var extinfo []body.Node
 	for _, l := range field.Device() {
@@ -241,8 +237,7 @@ func app() body.Node {
 	}
 	return body.Object(
 		flag("advertiser_tracking_enabled"), flag("application_tracking_enabled"),
-		body.Member("madid", body.From("app_data_field.madId").NotNull()),
-		body.Member("extinfo", body.List(extinfo...)),
+		body.Member("madid", body.From("app_data_field.madId").NotNull()), body.Member("extinfo", body.List(extinfo...)),
 	)
 }
 
@@ -277,28 +272,25 @@ func common() field.Lines {
 
 func userData() field.Line {
 	return field.Object("user_data",
-		field.AnyID("externalId").List(), field.Texts("email = context.traits.email", "phone = context.traits.phone",
-			"gender", "dateOfBirth = context.traits.birthday", "lastName = context.traits.lastName",
-			"firstName = context.traits.firstName", "city = context.traits.address.city",
-			"state = context.traits.address.state", "zip = context.traits.address.postalCode", "country"),
-		field.IP("client_ip_address"), field.UserAgent("client_user_agent"),
-		field.Texts("fbc = properties.fbc", "fbp = properties.fbp", "subscriptionID"), field.Integer("leadID"),
-		field.Integer("fbLoginID"), field.Texts("anonId", "madId", "partner_id", "partner_name", "ctwa_clid"),
+		field.AnyID("externalId").List(), field.Texts("email", "phone").Below("$.context.traits"), field.Text("gender"),
+		field.Texts("dateOfBirth = .birthday", "lastName", "firstName", "city = .address.city", "state = .address.state",
+			"zip = .address.postalCode").Below("$.context.traits"), field.Text("country"),
+		field.IP("client_ip_address"), field.UserAgent("client_user_agent"), field.Texts("fbc", "fbp").Below("$.properties"),
+		field.Text("subscriptionID"), field.Integers("leadID", "fbLoginID"),
+		field.Texts("anonId", "madId", "partner_id", "partner_name", "ctwa_clid"),
 	).Required().Doc("Who it was. What is to be hashed is hashed here, unless it is already.")
 }
 
 func appData() field.Line {
 	return field.Object("app_data_field",
-		field.Boolean("use_app_data").Always(false), field.Boolean("advertiser_tracking_enabled"),
-		field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled"),
-		field.Device(), field.Text("madId").From("$.context.madId"),
+		field.Boolean("use_app_data").Always(false), field.Booleans("advertiser_tracking_enabled",
+			"application_tracking_enabled = context.device.adTrackingEnabled"),
+		field.Device(), field.Texts("madId = context.madId"),
 	).Doc("The app and its device, sent when use_app_data is true.")
 }
 
 // contents are products, out of a list of the event or out of what it says itself.
 func contents(path string) field.Line {
-	return field.Object("contents",
-		field.Text("id").From("$.product_id"), field.Integer("quantity").From("$.quantity"),
-		field.Number("item_price").From("$.price"), field.Text("delivery_category"),
-	).EachOf(path)
+	return field.Object("contents", field.Texts("id = product_id"), field.Integers("quantity = quantity"),
+		field.Numbers("item_price = price"), field.Text("delivery_category")).EachOf(path)
 }

@@ -81,10 +81,9 @@ func New() destination.Destination {
 		Live:    destination.Live{Does: "may enrol records in the workflows and lists that wait for it", Docs: flowDocs},
 		Actions: destination.Actions{behavioral(), contact(), company(), custom(), object(), customEvent()},
 		Presets: []destination.Preset{
-			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`,
+			{Name: "Identify calls", Action: "upsertContact",
 				Mapping: mapping.Lines("company = traits.company.name, traits.company")},
-			{Name: "Group calls", Action: "upsertCompany", Subscribe: `type = "group"`,
-				Mapping: mapping.Lines("associateContact = false")},
+			{Name: "Group calls", Action: "upsertCompany", Mapping: mapping.Lines("associateContact = false")},
 		},
 	}.Destination()
 }
@@ -94,17 +93,15 @@ func occurrences(slug, title, timeField string, name body.Node, properties body.
 	who ...body.Members) *destination.Declared {
 	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
 		Rates(eventDocs, "1250/s").BatchEvents(500, batchDocs).Dedupe("uuid", 365*destination.Day, eventDocs).
-		Post("/events/v3/send/batch", body.Object(body.Member("inputs", body.Items(body.Object(
+		Post("/events/v3/send/batch", body.Batch("inputs", body.Object(
 			body.Member("eventName", name), body.Together(who...), body.Member("occurredAt", body.From(timeField).ISO()),
 			body.Member("uuid", body.InsertID()), body.Member("properties", body.Always(body.Object(properties))),
-		)))))
+		)))
 }
 
 func behavioral() *destination.Declared {
 	return occurrences("sendCustomBehavioralEvent", "Send custom behavioral event", "occurredAt",
-		body.From("eventName").As("in lower case, with underscores", func(dst []byte, v event.Value, _ *body.Context) []byte {
-			return event.AppendQuoted(dst, fullName(v))
-		}),
+		body.From("eventName").Rewritten("in lower case, with underscores", fullName),
 		body.Spread("properties").Each(flat()), body.Same("utk", "email", "objectId")).
 		On(`type = "track"`).Doc("An occurrence of a custom event, by its full name (pe<HubID>_name). Events are "+
 		"defined in HubSpot first.").
@@ -116,7 +113,7 @@ func behavioral() *destination.Declared {
 		).
 		NeedsIdentity(body.From("utk", "email", "objectId").Given(), "email, utk or objectId is required").
 		Check(func(c *body.Context) string {
-			name, portal := fullName(c.Field("eventName")), c.Setting("portal_id").Text()
+			name, portal := fullName(c.Field("eventName").Text()), c.Setting("portal_id").Text()
 			switch {
 			case portal != "" && !strings.HasPrefix(name, "pe"+portal+"_"):
 				return "eventName has to begin with pe" + portal + "_"
@@ -127,12 +124,12 @@ func behavioral() *destination.Declared {
 		})
 }
 
-// gaps are the characters of an event's name that HubSpot does not take.
-var gaps = regexp.MustCompile(`[\s\p{Z}\v\x{feff}.]+`)
+var (
+	gaps = regexp.MustCompile(`[\s\p{Z}\v\x{feff}.]+`) // of an event's name, which HubSpot does not take
+	full = regexp.MustCompile(`^pe\d+_`)
+)
 
-var full = regexp.MustCompile(`^pe\d+_`)
-
-func fullName(v event.Value) string { return strings.ToLower(gaps.ReplaceAllString(v.Text(), "_")) }
+func fullName(name string) string { return strings.ToLower(gaps.ReplaceAllString(name, "_")) }
 
 func customEvent() *destination.Declared {
 	isContact := body.From("record_details.object_type").Is("contact")
@@ -175,12 +172,9 @@ func batch(kind, verb string, record ...body.Members) destination.Step {
 		record = append(record, body.Member("associations", body.Always(body.List())))
 	}
 	members := []destination.Member{destination.Is("status", "COMPLETE"), destination.Lists("results")}
-	return destination.Send("POST", "/crm/v3/objects/"+kind+"/batch/"+verb,
-		body.Object(body.Member("inputs", body.Items(body.Object(record...))))).
-		Success(
-			destination.JSON(contactDocs, members...).With(status),
-			destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207),
-		)
+	return destination.Send("POST", "/crm/v3/objects/"+kind+"/batch/"+verb, body.Batch("inputs", body.Object(record...))).
+		Success(destination.JSON(contactDocs, members...).With(status),
+			destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207))
 }
 
 // known is the record whose property has a value.
@@ -221,9 +215,9 @@ func contact() *destination.Declared {
 	))).
 		On(`type = "identify"`).Doc("Makes or updates the contact of an email address.").
 		Fields(
-			field.Text("email").Email().From("$.traits.email"), field.Texts("company = traits.company"),
-			field.Text("firstname").From("$.traits.first_name", "$.traits.firstName"),
-			field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"), field.Texts("phone = traits.phone"),
+			field.Text("email").Email().From("$.traits.email"), field.Texts("company = traits.company",
+				"firstname = traits.first_name, traits.firstName", "lastname = traits.last_name, traits.lastName",
+				"phone = traits.phone"),
 			address(), field.Texts("country = traits.address.country", "website = traits.website", "lifecyclestage"),
 			field.Object("properties"),
 		).
@@ -232,9 +226,8 @@ func contact() *destination.Declared {
 
 // address are the parts of an address that a company has, too.
 func address() field.Lines {
-	return append(field.Texts("address = traits.address.street", "city = traits.address.city",
-		"state = traits.address.state"), field.Text("zip").
-		From("$.traits.address.postalCode", "$.traits.address.postal_code"))
+	return field.Texts("address = traits.address.street", "city = traits.address.city", "state = traits.address.state",
+		"zip = traits.address.postalCode, traits.address.postal_code")
 }
 
 func company() *destination.Declared {
@@ -426,14 +419,19 @@ func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result
 	case !a.OK() || errs.Len() == 0:
 		return nil
 	}
+	names := map[string]int{} // the deliveries, by what is in the context of an error
+	for i, d := range b.Deliveries {
+		names["objectWriteTraceId "+d.InsertID], names["ids "+recordID(d.Item)] = i, i
+	}
 	rs := destination.Same(a.Took(), n)
 	for e := range a.JSON.Get("errors").Elements() {
 		bad := a.Refuse(e.Get("category").Text() + ": " + e.Get("message").Text())
 		found := false
-		for i, d := range b.Deliveries {
-			context := e.Get("context")
-			if named(context.Get("objectWriteTraceId"), d.InsertID) || named(context.Get("ids"), recordID(d.Item)) {
-				rs[i], found = bad, true
+		for list, ids := range e.Get("context").Members() {
+			for id := range ids.Elements() {
+				if i, ok := names[list.Text()+" "+id.Text()]; ok && id.Text() != "" {
+					rs[i], found = bad, true
+				}
 			}
 		}
 		if !found {
@@ -446,19 +444,7 @@ func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result
 	return rs
 }
 
-func named(list event.Value, id string) bool {
-	for v := range list.Elements() {
-		if id != "" && v.IsText(id) {
-			return true
-		}
-	}
-	return false
-}
-
 func recordID(item []byte) string {
-	v, err := event.ParseValue(item)
-	if err != nil {
-		return ""
-	}
+	v, _ := event.ParseValue(item)
 	return v.Get("id").Text()
 }

@@ -73,10 +73,9 @@ func New() destination.Destination {
 		Live:    destination.Live{Does: "may set off the series and rules that wait for it", Docs: eventDocs},
 		Actions: destination.Actions{trackEvent(), identifyContact(), groupIdentifyContact()},
 		Presets: []destination.Preset{
-			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track"`},
-			{Name: "Identify calls", Action: "identifyContact", Subscribe: `type = "identify"`,
-				Mapping: mapping.Lines(`role = "user"`)},
-			{Name: "Group calls", Action: "groupIdentifyContact", Subscribe: `type = "group"`},
+			{Name: "Track calls", Action: "trackEvent"},
+			{Name: "Identify calls", Action: "identifyContact", Mapping: mapping.Lines(`role = "user"`)},
+			{Name: "Group calls", Action: "groupIdentifyContact"},
 		},
 	}.Destination()
 }
@@ -88,8 +87,7 @@ func trackEvent() *destination.Declared {
 	return destination.Action("trackEvent", "Track event").On(`type = "track"`).
 		Doc("An event of a contact. Who is known by an email alone is looked up.").
 		Fields(
-			field.Text("event_name").Required().From("$.event"),
-			field.Timestamp("created_at").Required(),
+			field.Text("event_name").Required().From("$.event"), field.Timestamp("created_at").Required(),
 			field.UserID("user_id").Doc("Your id of the contact, its external_id."),
 			field.Text("email").Email().From("$.properties.email"),
 			field.Number("revenue").From("$.properties.revenue").Doc("Becomes the metadata's price, in cents."),
@@ -127,8 +125,8 @@ func identifyContact() *destination.Declared {
 		Fields(
 			field.Text("role").Required().OneOf("lead", "user"), field.UserID("external_id"),
 			field.Text("email").Email().From("$.traits.email"), field.Texts("phone", "name").Below("$.traits"),
-			field.Text("avatar").Format("uri").From("$.traits.avatar"),
-			field.Time("signed_up_at"), field.Timestamp("last_seen_at"),
+			field.Text("avatar").Format("uri").From("$.traits.avatar"), field.Time("signed_up_at"),
+			field.Timestamp("last_seen_at"),
 			field.Number("owner_id").Doc("Id of the admin who owns the contact."),
 			field.Boolean("unsubscribed_from_emails"), customAttributes(),
 		).
@@ -157,9 +155,9 @@ func groupIdentifyContact() *destination.Declared {
 			field.Time("remote_created_at").From("$.traits.createdAt"),
 			field.UserID("external_id").Doc("Your id of the contact."), field.Text("email").Email().From("$.traits.email"),
 			field.Text("company_id").Required().From("$.groupId"),
-			field.Text("contact_id").Doc("Intercom's id of the contact."), field.Texts("name = traits.name"),
-			field.Numbers("monthly_spend = traits.monthly_spend"), field.Texts("plan = traits.plan"),
-			field.Numbers("size = traits.employees"), field.Texts("website", "industry").Below("$.traits"),
+			field.Text("contact_id").Doc("Intercom's id of the contact."), field.Together(field.Text("name"),
+				field.Number("monthly_spend"), field.Text("plan"), field.Numbers("size = .employees"),
+				field.Texts("website", "industry")).Below("$.traits"),
 			customAttributes(),
 		).
 		Steps(

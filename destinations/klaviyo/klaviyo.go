@@ -105,8 +105,8 @@ func actions() destination.Actions {
 		events("orderCompleted", "Order Completed", field.Object("products").List(),
 			field.Text("event_name").Always("Order Completed"), field.Text("product_event_name").Always("Ordered Product")).
 			Doc("An order, and one event for each of its products.").
-			Needs(body.Any(body.Not(order), order.AtMost(maxName)), wrongName).
-			Needs(body.Any(body.Not(body.Has("products")), body.Not(product.Filled()), product.AtMost(maxName)), wrongName).
+			Needs(body.May(body.From("event_name").AtMost(maxName)), wrongName).
+			Needs(body.Any(body.Not(body.Has("products")), body.May(product.AtMost(maxName))), wrongName).
 			Post(jobs, job(
 				occurrence(order.Text().Else(body.Const("Order Completed")), body.Same("properties", "value"), id),
 				body.Each("products", occurrence(
@@ -243,7 +243,7 @@ func byPointer() destination.Verdicts {
 // shortID holds for no id, and for one that Klaviyo takes.
 // https://developers.klaviyo.com/en/reference/create_or_update_profile
 func shortID(path string) body.Cond {
-	return body.Any(body.Not(body.From(path)), body.From(path).AtMost(255))
+	return body.May(body.From(path).AtMost(255))
 }
 
 // number is a phone number in E.164; it is not there when what stands at the path cannot be

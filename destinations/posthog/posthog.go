@@ -62,7 +62,7 @@ func New() destination.Destination {
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
 		Actions: actions(),
 		Presets: []destination.Preset{
-			{Name: "Track event", Action: "event", Subscribe: `type = "track"`},
+			{Name: "Track event", Action: "event"},
 			{Name: "Page view", Action: "event", Subscribe: `type = "page"`,
 				Mapping: mapping.Lines(`event_type = "page"`, `event_name = "$pageview"`)},
 			{Name: "Screen view", Action: "event", Subscribe: `type = "screen"`,

@@ -4,7 +4,6 @@ package tiktokconversions
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -152,11 +151,14 @@ func international(text string) string {
 	if jsonval.IsHashed([]byte(text)) {
 		return text
 	}
-	digits := notDigits.ReplaceAllString(text, "")
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, text)
 	return strings.TrimSuffix("+"+digits[:min(len(digits), 14)], "+")
 }
-
-var notDigits = regexp.MustCompile(`[^0-9]+`)
 
 // clickID is the ttclid in the query of a URL.
 func clickID(text string) string {

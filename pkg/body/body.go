@@ -52,7 +52,8 @@
 // "b").Trim().Given() is the first that is not blank. As a condition a value holds when
 // it is there:
 //
-//	If(From("source").Is("crm"), node)     All(...), Any(...), Not(...), Has("a", "b"), Some(members...)
+//	If(From("source").Is("crm"), node)     All(...), Any(...), Not(...), Has("a", "b"), Some(members...),
+//	                                       May(From("name").AtMost(255)): it is missing, or so
 //	When(Setting("geoip_disable"), Member("$geoip_disable", Const(true)))
 //	First(node, node)                      the first that writes something
 //

@@ -39,6 +39,13 @@ func Pair(name, value string) Value {
 	})
 }
 
+// May holds when a value passes its conditions, and when there is no value at all.
+func May(v Value) Cond {
+	there := v
+	there.steps = nil
+	return Any(Not(there), v)
+}
+
 // Some holds when one of several members has a value.
 func Some(of ...Members) Cond {
 	var some []Cond
