@@ -160,19 +160,27 @@ func (t *tree) write(batch bool) string {
 	if t.spread != "" {
 		out = append(out, t.spread)
 	}
-	var same []string
+	var same, copied []string
 	for _, m := range t.members {
 		node := m.write(batch)
+		path, simple := strings.CutPrefix(strings.TrimSuffix(node, `")`), `body.From("`)
 		switch {
 		case node == "":
-		case node == fmt.Sprintf("body.From(%q)", m.name):
+		case simple && path == m.name:
 			same = append(same, strconv.Quote(m.name))
+		case simple && !strings.Contains(path, `"`):
+			copied = append(copied, strconv.Quote(m.name+" = "+path))
+		case strings.HasPrefix(node, "body.Items(") && len(t.members) == 1 && t.spread == "":
+			return fmt.Sprintf("body.Batch(%q, %s", m.name, strings.TrimPrefix(node, "body.Items("))
 		default:
 			out = append(out, fmt.Sprintf("body.Member(%q, %s)", m.name, node))
 		}
 	}
+	if len(copied) > 0 {
+		out = append(out, "body.Copy("+wrapped(copied)+")")
+	}
 	if len(same) > 0 {
-		out = append(out, "body.Same("+strings.Join(same, ", ")+")")
+		out = append(out, "body.Same("+wrapped(same)+")")
 	}
 	if len(out) == 0 {
 		return ""

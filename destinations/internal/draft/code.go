@@ -137,8 +137,11 @@ func (d *definition) spec(b *strings.Builder) {
 	if len(automatic) > 0 {
 		p("Presets: []destination.Preset{\n")
 		for _, x := range automatic {
-			trigger := strings.ReplaceAll(x.Sub, "`", "'")
-			p("{Name: %q, Action: %q, Subscribe: `%s`%s},\n", x.Name, x.Action, trigger, d.presetMapping(x))
+			trigger := ", Subscribe: `" + strings.ReplaceAll(x.Sub, "`", "'") + "`"
+			if slices.ContainsFunc(d.Actions, func(a action) bool { return a.Action == x.Action && a.Trigger == x.Sub }) {
+				trigger = "" // the action's own
+			}
+			p("{Name: %q, Action: %q%s%s},\n", x.Name, x.Action, trigger, d.presetMapping(x))
 		}
 		p("},\n")
 	}
@@ -240,7 +243,7 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 
 // presetMapping is what a preset maps otherwise than its action does.
 func (d *definition) presetMapping(x preset) string {
-	var own []string
+	var own, lines []string
 	for _, a := range d.Actions {
 		if a.Action != x.Action {
 			continue
@@ -249,16 +252,74 @@ func (d *definition) presetMapping(x preset) string {
 			v, ok := x.Mapping[f.Key]
 			if ok && !reflect.DeepEqual(v, f.Default) {
 				own = append(own, fmt.Sprintf("%q: %s", f.Key, value(v)))
+				if text, ok := v.(string); ok && !strings.ContainsAny(text+f.Key, "`\"\\{.") {
+					lines = append(lines, "`"+f.Key+` = "`+text+"\"`")
+				}
 			}
 		}
 	}
-	if own == nil {
+	switch {
+	case own == nil:
 		return ""
+	case len(lines) == len(own):
+		return ", Mapping: mapping.Lines(" + wrapped(lines) + ")"
 	}
 	return ", Mapping: map[string]mapping.Value{" + strings.Join(own, ", ") + "}"
 }
 
-// fieldLines are the fields below an object, one a line.
+// plural is a line of a field that is nothing but its type and its paths, which several can share.
+var plural = regexp.MustCompile(`^field\.(Text|Number|Integer|Boolean)\("([^" ]+)"\)(?:\.From\("\$\.([^",]+)"((?:, "\$\.[^",]+")*)\))?,\n$`)
+
+// together are lines of which those that follow each other and say but a type and its paths are one.
+func together(lines []string) (out []string) {
+	kind, keys := "", []string(nil)
+	flush := func() {
+		switch {
+		case len(keys) == 1:
+			out = append(out, lines[0])
+		case len(keys) > 1:
+			out = append(out, "field."+kind+"s("+wrapped(keys)+"),\n")
+		}
+		lines, keys = lines[len(keys):], nil
+	}
+	for _, line := range slices.Clone(lines) {
+		m := plural.FindStringSubmatch(line)
+		if m == nil {
+			flush()
+			out, lines = append(out, line), lines[1:]
+			continue
+		}
+		if m[1] != kind {
+			flush()
+		}
+		key := m[2]
+		if m[3] != "" {
+			key += " = " + m[3] + strings.NewReplacer(`"$.`, "", `"`, "").Replace(m[4])
+		}
+		kind, keys = m[1], append(keys, strconv.Quote(key))
+	}
+	flush()
+	return out
+}
+
+// wrapped are texts with commas between them, in lines that can be read.
+func wrapped(texts []string) string {
+	var b strings.Builder
+	n := 0
+	for i, t := range texts {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if n += len(t) + 2; n > 100 {
+			b.WriteString("\n")
+			n = len(t)
+		}
+		b.WriteString(t)
+	}
+	return b.String()
+}
+
+// fieldLines are the fields below an object, one a line, but for those that share one.
 func fieldLines(all []fact, below string) []string {
 	var out []string
 	for _, f := range all {
@@ -274,7 +335,7 @@ func fieldLines(all []fact, below string) []string {
 		}
 		out = append(out, line+"\n")
 	}
-	return out
+	return together(out)
 }
 
 func hasParent(all []fact, key string) bool {

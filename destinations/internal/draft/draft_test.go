@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/standin"
@@ -81,5 +82,26 @@ func TestDrafts(t *testing.T) {
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("a draft does not compile: %v\n%s", err, out)
+	}
+}
+
+// TestTogether puts fields that say but a type and where they come from into one line.
+func TestTogether(t *testing.T) {
+	got := together([]string{
+		"field.Text(\"a\").From(\"$.userId\"),\n", "field.Text(\"b\"),\n", "field.Text(\"c\").Required(),\n",
+		"field.Number(\"d\"),\n", "field.Text(\"e\").From(\"$.x\", \"$.y z\"),\n", "field.Text(\"f\").From(\"x\"),\n",
+		"field.Boolean(\"g\"),\n", "field.Boolean(\"h\"), // TODO: OneOf\n",
+	})
+	want := []string{
+		"field.Texts(\"a = userId\", \"b\"),\n", "field.Text(\"c\").Required(),\n", "field.Number(\"d\"),\n",
+		"field.Text(\"e\").From(\"$.x\", \"$.y z\"),\n", "field.Text(\"f\").From(\"x\"),\n", "field.Boolean(\"g\"),\n",
+		"field.Boolean(\"h\"), // TODO: OneOf\n",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	got = together([]string{"field.Text(\"e\").From(\"$.x\", \"$.y z\"),\n", "field.Text(\"f\"),\n"})
+	if want := "field.Texts(\"e = x, y z\", \"f\"),\n"; len(got) != 1 || got[0] != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
