@@ -177,8 +177,8 @@ func TestLiveStream(t *testing.T) {
 	p.once(t, 40)
 }
 
-// TestLiveTables stops a pipe that brings a table, in all ways and also in the middle of a row, and gives the same command
-// another one: what was pending goes out, and the new one is read for itself, whatever stands in it.
+// TestLiveTables stops a pipe that brings a table, in all ways and also in the middle of a row, and gives the same
+// command another one: what was pending goes out, and the new one is read for itself, whatever stands in it.
 func TestLiveTables(t *testing.T) {
 	p := newPartner(t)
 	rows := func(from, to int) string {

@@ -434,6 +434,9 @@ func (r *reading) detect() mode {
 	}
 	if v, err := event.ParseValue(head[i:end]); err == nil && isEnvelope(v).Exists() {
 		if event.SkipSpace(head, end) == len(head) {
+			if r.live != nil && !r.eof && end < len(head) {
+				return bodies // of a stream that may bring more of them
+			}
 			return envelope
 		}
 		if next := skipBlank(head, end); next < len(head) && head[next] != '\n' {

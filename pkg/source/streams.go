@@ -407,8 +407,8 @@ func (s *Spool) record(meta *spoolMeta) (start int64, err error) {
 		removeIfThere(s.o.Disk, filepath.Join(s.dir, "complete")))
 }
 
-// shows says whether the beginning of a stream shows what it is: by a line that is not blank, by the first element of an
-// array, or by what follows a document on its line.
+// shows says whether the beginning of a stream shows what it is: by a line that is not blank, by the first element of
+// an array, or by what follows a document on its line.
 func shows(head []byte) bool {
 	head = bytes.TrimPrefix(head, bom)
 	head = head[event.SkipSpace(head, 0):]
@@ -457,9 +457,8 @@ func (w *spoolWriter) recognise(ended bool) (meta *spoolMeta, how string, err er
 	w.mu.Lock()
 	before := *w.last()
 	w.mu.Unlock()
-	r := w.reading(context.Background(), nil, stream{})
-	r.src, r.raw, r.live = bytes.NewReader(nil), w.raw, nil
-	r.choose = w.o.choose()
+	r := w.reading(context.Background(), nil, stream{}) // live, but all there is of it for now is in buf
+	r.src, r.raw, r.choose = bytes.NewReader(nil), w.raw, w.o.choose()
 	r.take()
 	r.buf, r.eof = append(r.buf, w.buf...), ended
 	if names := r.columnsBefore(before); names != nil {
