@@ -547,6 +547,19 @@ func (c *chains) whereIs(entry int, name string) (path string, packed bool) {
 	return ch.path, ch.found || entry < ch.packed
 }
 
+// isThere says whether the file of an entry is found, wherever it is by now.
+func (c *chains) isThere(entry int) bool {
+	c.mu.Lock()
+	ch := c.byEntry[entry]
+	c.mu.Unlock()
+	if ch == nil || c.locate(nil) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ch.path != ""
+}
+
 // grown returns the entry for what was appended to a file since the manifest was written; ok is false if nothing
 // was. settled, if not nil, is asked whether a compressed file has stopped growing; an incomplete last line is
 // then left for later, too. For a followed file, read is asked whether an entry has been read, because only then
@@ -566,6 +579,9 @@ func (c *chains) grown(
 	}
 	defer f.Close() // nothing was written
 	at := &faultReaderAt{f, &fault{}, ch.path, info.Size()}
+	if is, err := c.stillIs(ch, at); err != nil || !is {
+		return o, false, err
+	}
 	o = Object{Name: ch.path, Size: info.Size(), Start: 0, ModTime: info.ModTime(), From: ch.last.From,
 		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
 	codec := codecAt(at, 0)
@@ -611,6 +627,21 @@ func (c *chains) grown(
 		c.complete(tail.Bad)
 	}
 	return o, err == nil, err
+}
+
+// stillIs says whether an open file is the chain's, although it may have been emptied or replaced since it was found.
+func (c *chains) stillIs(ch *chain, at *faultReaderAt) (is bool, err error) {
+	if ch.found {
+		return true, nil // it is compared when it is read
+	}
+	if at.size >= ch.last.Size {
+		print, err := fingerprint(at, ch.last.Size)
+		if err != nil || print == ch.last.Fingerprint {
+			return err == nil, err
+		}
+	}
+	ch.at = time.Time{} // it is looked for again
+	return false, nil
 }
 
 // beginsAsJSON says whether a plain file begins as JSON, so that it is no table.

@@ -212,5 +212,7 @@ func (r *faultReaderAt) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func shorter(name string, n, size int64) error {
-	return changedf(name, "it had %d bytes and ends after %d", size, n)
+	err := changedf(name, "it had %d bytes and ends after %d", size, n)
+	err.Shrank = true
+	return err
 }

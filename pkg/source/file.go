@@ -305,7 +305,7 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 		}
 		found, err := l.describe(name)
 		if err != nil {
-			l.s.fail(fmt.Errorf("%s: %w", name, err))
+			l.failed(fmt.Errorf("%s: %w", name, err))
 			continue
 		}
 		for _, obj := range found {
@@ -341,6 +341,8 @@ func (l *files) known(name string) bool {
 	}
 	ch := c.named(name)
 	switch {
+	case (ch == nil || ch.path != "") && c.isBeingCopied(name):
+		return true // once the log is emptied, this is where the bytes that were read are
 	case ch == nil || ch.path != "":
 		return false // new, or in the place of a moved file
 	case ch.untouched():
@@ -434,6 +436,17 @@ func (l *files) endsInRow(name string) bool {
 	return errors.Join(err1, err2) == nil && last[0] != '\n' && !strings.Contains("{[ \t\r\n", string(first[:]))
 }
 
+// failed notes that a file could not be examined. One that was moved or emptied meanwhile is looked at again if it is
+// followed.
+func (l *files) failed(err error) {
+	var changed *ChangedError
+	if l.s.o.Follow != nil && (errors.Is(err, fs.ErrNotExist) || errors.As(err, &changed) && changed.Shrank) {
+		l.s.early.Store(true)
+		return
+	}
+	l.s.fail(err)
+}
+
 // growths returns entries for what was appended to the files of an address.
 func (l *files) growths(ctx context.Context, from int) (added []Object) {
 	for _, ch := range l.s.local.ofInput(from) {
@@ -446,7 +459,7 @@ func (l *files) growths(ctx context.Context, from int) (added []Object) {
 		}
 		o, ok, err := l.s.local.grown(ch, l.settles(), l.s.hasRead)
 		if err != nil {
-			l.s.fail(err)
+			l.failed(err)
 		} else if ok {
 			o.Open = l.openness(o.ModTime)
 			added = append(added, o)

@@ -3,8 +3,10 @@ package source
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -181,6 +183,49 @@ func (c *chains) isCopy(path string) bool {
 		}
 	}
 	return false
+}
+
+// isBeingCopied says whether a file has the name of a log with something behind it, and nothing but what that log has, or
+// begins with: the log is copied before it is emptied. The caller holds mu.
+func (c *chains) isBeingCopied(path string) bool {
+	for _, ch := range c.all {
+		if ch.path == "" || ch.found || len(path) <= len(ch.path) || !strings.HasPrefix(path, ch.path) {
+			continue
+		}
+		if is, err := c.isCopying(ch, path); is || err != nil && errors.As(err, new(*ChangedError)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isCopying says whether a log begins with all that its copy has, or is not what it was any more, so that it has to be
+// looked for first.
+func (c *chains) isCopying(ch *chain, copied string) (bool, error) {
+	f, info, err := openFile(c.disk, copied)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // nothing was written
+	of, whole, err := openFile(c.disk, ch.path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist), err
+	}
+	defer of.Close() // nothing was written
+	log := &faultReaderAt{of, &fault{}, ch.path, whole.Size()}
+	if is, err := c.stillIs(ch, log); err != nil || !is {
+		return !is, err
+	}
+	n := info.Size()
+	if n > whole.Size() {
+		return false, nil
+	}
+	print, err := fingerprint(&faultReaderAt{f, &fault{}, copied, n}, n)
+	if err != nil {
+		return false, err
+	}
+	was, err := fingerprint(log, n)
+	return print == was, err
 }
 
 // beginsAnew says whether what is in the place of a chain's file is too short to tell whether it is another one. The

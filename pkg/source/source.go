@@ -227,6 +227,7 @@ type ChangedError struct {
 	What   string
 	Gone   bool // the object does not exist any more
 	Begins bool // what is in its place is empty, or too short to tell yet whether it is another one
+	Shrank bool // it became shorter while it was looked at
 }
 
 func changedf(object, format string, args ...any) *ChangedError {

@@ -237,6 +237,9 @@ func isBarren(c *Chunk, entry int) bool {
 		c.Records[0].Err.Reason == Truncated && c.Records[0].Raw == nil
 }
 
+// mostMoves is how often a file is looked for again while nothing of it can be read.
+const mostMoves = 3
+
 // readTo reads an object to its end, or to the place where reading has to stop, and returns how far it came.
 func (s *Input) readTo(
 	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool, held *bool,
@@ -254,7 +257,7 @@ func (s *Input) readTo(
 		return at, nil
 	}
 	reached := false
-	*held, err = s.readObject(ctx, obj, from, pass, func(c *Chunk) bool {
+	each := func(c *Chunk) bool {
 		if cut {
 			n := len(c.Records)
 			for n > 0 && c.Records[n-1].End.Compare(end) > 0 {
@@ -272,7 +275,18 @@ func (s *Input) readTo(
 		}
 		at = c.End
 		return yield(c) && !reached
-	})
+	}
+	for tries := 0; ; tries++ {
+		before := at
+		*held, err = s.readObject(ctx, obj, before, pass, each)
+		if at != before {
+			tries = 0
+		}
+		// A log may be moved, or copied and emptied, while it is read.
+		if !errors.As(err, new(*ChangedError)) || tries >= mostMoves || !s.local.isThere(int(from.Object)) {
+			break
+		}
+	}
 	if reached && errors.Is(err, errStopped) {
 		err = nil
 	}
