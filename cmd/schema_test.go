@@ -85,6 +85,8 @@ var (
 		"statuses":  own(", retry_on: [409, 5xx], reject_on: 404"),
 		"results":   own(", batch: {events: 2}, results: {by: index, list: errors, index: i, message: why, others: taken}"),
 		"positions": own(", batch: {events: 2}, results: {by: position, list: r, status: s}"),
+		"words":     own(", batch: {events: 2}, results: {by: position, list: $, status: s, taken: [ok, 0]}"),
+		"texts":     own(", success: [{status: 2xx, contains: <a>, matches: '<b>\\s*0'}, {text: ''}, {json: {a.0.b: [x, y]}}]"),
 		"disabled": "destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    actions:\n" +
 			"      - {action: send, subscribe: 'type = \"track\"', path: /e}\n" +
 			"      - {action: other, enabled: false, subscribe: 'type = \"page\"', path: /e}\n",
@@ -106,6 +108,7 @@ var (
 		"count":      own(", batch: {events: 0}"),
 		"success":    own(", success: 404"),
 		"member":     own(", success: {jason: {ok: true}}"),
+		"pattern":    own(", success: {pattern: a}"),
 		"status":     own(", retry_on: [6xx]"),
 		"by":         own(", batch: {events: 2}, results: {by: name, list: errors, index: i}"),
 		"no list":    own(", batch: {events: 2}, results: {by: index, index: i}"),

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,14 +11,19 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // answers reads what answers mean.
 func (a *action) answers(d *destination.Declared) {
 	success := a.success()
-	if n := a.m["results"]; n != nil && a.results(d, n) {
-		// An answer that names some has taken the others, whatever it calls itself.
-		success = append(success, destination.Success{Docs: a.r.docs, Status: []int{400, 422}, Any: true})
+	if n := a.m["results"]; n != nil {
+		list, others := a.results(d, n)
+		success = named(success, list)
+		if others {
+			// An answer that names some has taken the others, whatever it calls itself.
+			success = append(success, destination.Success{Docs: a.r.docs, Status: []int{400, 422}, Any: true})
+		}
 	}
 	d.Success(success...)
 	var rules []destination.StatusRule
@@ -107,71 +114,174 @@ func (a *action) status(n *yaml.Node) (status int, ok bool) {
 // described reads an answer that is known by its body.
 func (a *action) described(n *yaml.Node) destination.Success {
 	s := destination.Success{Docs: a.r.docs}
-	a.r.table(n, a.what+": success", []string{"status", "text", "json", "has", "counts"},
+	none := false
+	a.r.table(n, a.what+": success", []string{"status", "text", "contains", "matches", "json", "has", "counts"},
 		func(key string, _, v *yaml.Node) {
 			switch key {
 			case "status":
-				if status, ok := a.status(v); ok {
+				if v.Value == "2xx" {
+					s.Any = true
+				} else if status, ok := a.status(v); ok {
 					s.Status = []int{status}
 				}
 			case "text":
-				s.Text = a.r.text(v, key)
+				s.Text = strings.TrimSpace(a.r.text(v, key))
+				none = s.Text == ""
+			case "contains":
+				s.Contains = a.r.texts(v, key)
+				if slices.Contains(s.Contains, "") {
+					a.add(v, "success: contains is empty, which every answer contains; text: \"\" is one without a body")
+				}
+			case "matches":
+				var err error
+				if s.Matches, err = regexp.Compile(a.r.text(v, key)); err != nil {
+					a.add(v, "success: matches has to be a regular expression, like <code>\\s*0\\s*</code>: %v", err)
+				} else if !s.Matches.MatchString(matching(s.Matches)) {
+					a.add(v, "success: matches: no answer could match %q", cut(v.Value))
+				}
 			case "json":
-				a.r.table(v, "json", nil, func(path string, _, v *yaml.Node) {
-					var is any
-					if err := v.Decode(&is); err != nil {
-						a.add(v, "success: %v", err)
-					}
-					switch is.(type) {
-					case bool, int, string:
-						s.Members = append(s.Members, destination.Is(dotted(path), is))
-					default:
-						a.add(v, "success: %s has to be a text, a whole number, or true or false", path)
-					}
+				a.r.table(v, "json", nil, func(path string, k, v *yaml.Node) {
+					s.Members = append(s.Members, destination.Is(a.pathIn(k, "json", path), a.values(v, path)...))
 				})
 			case "has":
 				for _, path := range a.r.texts(v, key) {
-					s.Members = append(s.Members, destination.Member{Path: dotted(path)})
+					s.Members = append(s.Members, destination.Member{Path: a.pathIn(v, key, path)})
 				}
 			case "counts":
-				s.Members = append(s.Members, destination.Counts(dotted(a.r.text(v, key))))
+				s.Members = append(s.Members, destination.Member{Path: a.pathIn(v, key, a.r.text(v, key)), Counts: true})
 			}
 		})
-	s.Any = s.Text == "" && len(s.Members) == 0
+	plain := s.Text == "" && len(s.Contains) == 0 && s.Matches == nil && len(s.Members) == 0
+	switch {
+	case plain && none && s.Any:
+		s.Any, s.Status = false, []int{200, 201, 202, 203, 204, 205, 206}
+	case plain:
+		s.Any = !none
+	case none:
+		a.add(n, "success: text: \"\" is an answer without a body, of which nothing else can be said")
+	}
 	return s
 }
 
-// dotted is a path with dots: JSON pointers are read, too.
-func dotted(path string) string {
-	if rest, is := strings.CutPrefix(path, "/"); is {
-		return strings.ReplaceAll(rest, "/", ".")
+// values are those that a member of an answer may have: one, or a list.
+func (a *action) values(n *yaml.Node, path string) (list []any) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) > 0 {
+		for _, e := range n.Content {
+			list = append(list, a.values(e, path)...)
+		}
+		return list
 	}
-	return strings.TrimPrefix(path, "$.")
+	var is any
+	if err := n.Decode(&is); err != nil {
+		a.add(n, "success: %v", err)
+	}
+	switch is.(type) {
+	case bool, int, string:
+		return []any{is}
+	}
+	a.add(n, "success: %s has to be a text, a whole number, or true or false, or a list of them", path)
+	return nil
 }
 
-// results reads how an answer names single events. othersTaken says that those that it does not
-// name are taken, whatever the answer's status.
-func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken bool) {
-	m := map[string]string{}
-	a.r.table(n, a.what+": results", []string{"by", "list", "index", "id", "pointer", "status", "message", "item",
-		"others"},
-		func(key string, _, v *yaml.Node) { m[key] = dotted(a.r.text(v, key)) })
+// pathIn is a path in an answer with dots: errors.0.code, which may also be written $.errors[0].code or /errors/0/code.
+// $ is the answer itself, "" here.
+func (a *action) pathIn(n *yaml.Node, what, path string) string {
+	keys, ok := keysOf(path)
+	if !ok {
+		a.add(n, "%s: %q is no path of an answer: it is like errors or data.errors, an element of a list like results.0.code, "+
+			"and the answer itself is $", what, cut(path))
+	}
+	return strings.Join(keys, ".")
+}
+
+// keysOf are the keys of a path in an answer; none: it is the answer itself.
+func keysOf(path string) (keys []string, ok bool) {
+	if path == "$" {
+		return nil, true
+	}
+	if rest, is := strings.CutPrefix(path, "/"); is {
+		keys = strings.Split(rest, "/")
+		for i, key := range keys {
+			keys[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(key)
+		}
+	} else {
+		path = strings.TrimPrefix(strings.TrimPrefix(path, "$."), "$")
+		keys = strings.Split(strings.TrimPrefix(elements.ReplaceAllString(path, ".$1"), "."), ".")
+	}
+	for _, key := range keys {
+		if key == "" || strings.ContainsAny(key, ".[]* ") {
+			return keys, false // dots are what separates keys
+		}
+	}
+	return keys, true
+}
+
+// elements are the elements of lists in a path.
+var elements = regexp.MustCompile(`\[([0-9]+)\]`)
+
+// named is what successes are when answers say at a path what was refused: one of which nothing but its status is
+// known has to have that list, or it would be a delivery although nobody can read it. Without a body is only a 204.
+func named(list []destination.Success, at *destination.Member) (out []destination.Success) {
+	if at == nil {
+		return list
+	}
+	for _, s := range list {
+		if !s.Any || s.Text != "" || len(s.Contains) > 0 || s.Matches != nil || len(s.Members) > 0 {
+			out = append(out, s)
+			continue
+		}
+		if len(s.Status) == 0 || slices.Contains(s.Status, http.StatusNoContent) {
+			out = append(out, destination.NoBody(s.Docs, http.StatusNoContent))
+		}
+		s.Members = []destination.Member{*at}
+		out = append(out, s)
+	}
+	slices.SortStableFunc(out, func(x, y destination.Success) int { return len(y.Members) - len(x.Members) })
+	return out
+}
+
+// ways are the ways in which an answer names events, and what each has to be told.
+func ways() map[string]string {
+	return map[string]string{"index": "index", "id": "id", "pointer": "pointer", "position": "status"}
+}
+
+// results reads how an answer names single events. list is what every success has to have, of which nothing else is
+// said; nil: nothing. othersTaken says that the events which an answer does not name are taken, whatever its status.
+func (a *action) results(d *destination.Declared, n *yaml.Node) (list *destination.Member, othersTaken bool) {
+	m, at := map[string]string{}, map[string]*yaml.Node{}
+	var accepted []string
+	a.r.table(n, a.what+": results",
+		[]string{"by", "list", "index", "id", "pointer", "status", "message", "item", "taken", "others"},
+		func(key string, _, v *yaml.Node) {
+			switch at[key] = v; key {
+			case "by", "others":
+				m[key] = a.r.text(v, key)
+			case "taken":
+				accepted = a.r.texts(v, key)
+			case "message":
+				for path := range strings.FieldsSeq(a.r.text(v, key)) {
+					m[key] = strings.TrimSpace(m[key] + " " + a.pathIn(v, "results: "+key, path))
+				}
+			default:
+				m[key] = a.pathIn(v, "results: "+key, a.r.text(v, key))
+			}
+		})
 	by := m["by"]
-	needs := map[string]string{"index": "index", "id": "id", "pointer": "pointer", "position": "status"}
-	name, ok := needs[by]
+	name, ok := ways()[by]
 	switch {
 	case !ok:
 		a.add(n, "results: by has to be index, id, pointer or position: how an error says which event it is about")
-		return false
-	case m["list"] == "" || m[name] == "":
-		a.add(n, "results: by %s needs list, the path of the errors in an answer, and %s, the path in each of them", by, name)
-		return false
+		return nil, false
+	case at["list"] == nil || at[name] == nil:
+		a.add(n, "results: by %s needs list, the path of the errors in an answer ($: it is the list itself), and %s, the "+
+			"path in each of them", by, name)
+		return nil, false
 	case a.m["batch"] == nil:
 		a.add(n, "results: without batch a request holds one event, and the status says what became of it")
-		return false
+		return nil, false
 	}
-	for _, other := range []string{"index", "id", "pointer", "status", "item"} {
-		if m[other] != "" && other != name && (other != "item" || by != "id") {
+	for _, other := range []string{"index", "id", "pointer", "status", "item", "taken"} {
+		if at[other] != nil && other != name && (other != "item" || by != "id") && (other != "taken" || by != "position") {
 			a.add(n, "results: by %s does not read %s: take it out", by, other)
 		}
 	}
@@ -184,7 +294,10 @@ func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken boo
 	case "pointer":
 		v = destination.ByPointer(m["list"], m["pointer"], m["message"])
 	case "position":
-		v = destination.ByPosition(m["list"], m["status"], m["message"])
+		v = destination.ByPosition(m["list"], m["status"], m["message"]).Accepted(accepted...)
+	}
+	if by != "position" { // which doubts answers itself
+		list = &destination.Member{Path: m["list"], Kind: event.Array, Null: true}
 	}
 	switch m["others"] {
 	case "", "again":
@@ -195,7 +308,7 @@ func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken boo
 			"does not name")
 	}
 	d.Verdicts(v)
-	return othersTaken
+	return list, othersTaken
 }
 
 // limits reads what the API documents.

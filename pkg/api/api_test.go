@@ -18,6 +18,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
@@ -246,6 +247,47 @@ func TestAnswers(t *testing.T) {
 		{"positions without a status", batch + "results: {by: position, list: r, status: s}", `200 {"r":[{},{},{}]}`,
 			"retry unexpected"},
 		{"no JSON", batch + "results: {by: index, list: errors, index: i}", "400 <html>", "rejected refused"},
+		{"the answer is the list", batch + "results: {by: position, list: $, status: success, message: 'errors.0.message'}",
+			`200 [{"success":true},{"success":false,"errors":[{"message":"no"}]},{"success":true}]`,
+			"delivered|rejected refused|delivered"},
+		{"and says more than it was asked for", batch + "results: {by: position, list: $, status: success}",
+			`200 [{"success":true},{"success":true},{"success":true},{"success":true}]`, "retry unexpected"},
+		{"errors in a list that is the answer", batch + "results: {by: index, list: $, index: i}", `200 [{"i":0}]`,
+			"rejected refused|delivered|delivered"},
+		{"indexes alone", batch + "results: {by: index, list: failed, index: $}", `200 {"failed":[0,"2"]}`,
+			"rejected refused|delivered|rejected refused"},
+		{"statuses in quotes", batch + "results: {by: position, list: r, status: s}",
+			`200 {"r":[{"s":"201"},{"s":"503"},{"s":"400"}]}`, "delivered|retry unavailable|rejected refused"},
+		{"statuses that are none", batch + "results: {by: position, list: r, status: s}",
+			`200 {"r":[{"s":"fine"},{"s":"fine"},{"s":"fine"}]}`, "retry unexpected"},
+		{"words", batch + "results: {by: position, list: r, status: s, taken: [ok, queued, 0]}",
+			`200 {"r":[{"s":"ok"},{"s":0},{"s":"bad"}]}`, "delivered|delivered|rejected refused"},
+		{"words and statuses", batch + "results: {by: position, list: r, status: s, taken: ok}",
+			`200 {"r":[{"s":"ok"},{"s":429},{"s":7}]}`, "delivered|retry rate_limited|rejected refused"},
+		{"a null status", batch + "results: {by: position, list: r, status: s}",
+			`200 {"r":[{"s":null},{"s":200},{"s":200}]}`, "retry unexpected"},
+		{"an element's element", "success: {json: {'a.b.0.c': 1}}", `200 {"a":{"b":[{"c":1}]}}`, "delivered"},
+		{"as other languages write it", "success: {json: {'$.a.b[0].c': 1}, has: [/a/b/0]}", `200 {"a":{"b":[{"c":1}]}}`,
+			"delivered"},
+		{"another element", "success: {json: {'a.0.c': 1}}", `200 {"a":[{"c":2},{"c":1}]}`, "retry unexpected"},
+		{"of a list that is the answer", "success: {json: {'0.ok': true}}", `200 [{"ok":true}]`, "delivered"},
+		{"one of two words", "success: {json: {s: [ok, queued]}}", `200 {"s":"queued"}`, "delivered"},
+		{"neither of them", "success: {json: {s: [ok, queued]}}", `200 {"s":"bad"}`, "retry unexpected"},
+		{"any JSON", "success: {has: $}", `200 [1]`, "delivered"},
+		{"which it is not", "success: {has: $}", `200 x`, "retry unexpected"},
+		{"a list that counts", batch + "success: {counts: ids}", `200 {"ids":[1,2,3]}`, "delivered"},
+		{"a list that counts less", batch + "success: {counts: ids}", `200 {"ids":[1,2]}`, "retry unexpected"},
+		{"a text", "success: {text: OK}", "200 OK\n", "delivered"}, {"another text", "success: {text: OK}", "200 OK?",
+			"retry unexpected"},
+		{"no body", `success: {status: 2xx, text: ""}`, "202 ", "delivered"},
+		{"some body", `success: {status: 2xx, text: ""}`, "202 x", "retry unexpected"},
+		{"XML", "success: {contains: '<code>0</code>'}", "200 <?xml version='1.0'?><r><code>0</code></r>", "delivered"},
+		{"XML that says no", "success: {contains: '<code>0</code>'}", "200 <r><code>7</code></r>", "retry unexpected"},
+		{"all of several texts", "success: {contains: [<r>, '</r>']}", "200 <r>", "retry unexpected"},
+		{"a pattern", `success: {matches: '(?i)<code>\s*0\s*</code>'}`, "200 <R><CODE>\n 0 </CODE></R>", "delivered"},
+		{"which is not there", `success: {matches: '<code>\s*0\s*</code>'}`, "200 <r><code>10</code></r>",
+			"retry unexpected"},
+		{"of any 2xx", `success: {status: 2xx, contains: ok}`, "207 ok", "delivered"},
 		{"invalid UTF-8", "success: {has: [a]}", "200 {\"b\":\"\xff\"}", "retry unexpected"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -270,6 +312,76 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// TestUnreadable: where an answer has to say which events were refused, one that nobody can read, or that says nothing
+// of the kind, is no delivery, in whatever way it would have said it.
+func TestUnreadable(t *testing.T) {
+	events := []string{event("a", nil), event("b", nil), event("c", nil)}
+	for _, by := range []string{"by: index, index: i", "by: id, id: id", "by: pointer, pointer: at", "by: position, status: s"} {
+		for _, c := range []struct{ success, answer, want string }{
+			{"", `200 {"errors":[{"i":1`, "retry unexpected"},
+			{"", "200 <html>login</html>", "retry unexpected"},
+			{"", "200 \xff\xfe{\x00}\x00", "retry unexpected"},
+			{"", "200 " + strings.Repeat("text ", 4<<20), "retry unexpected"},
+			{"", "200 ", "retry unexpected"}, {"", "200 {}", "retry unexpected"}, {"", "200 [1]", "retry unexpected"},
+			{"", `200 {"errors":"none"}`, "retry unexpected"}, {"", `202 {"error":{}}`, "retry unexpected"},
+			{"success: 202, ", "202 ok", "retry unexpected"},
+			{"success: [{status: 200}, 202], ", "202 ok", "retry unexpected"},
+			{"", "400 <html>", "rejected refused"},
+			// What else an answer has to be is the description's to say.
+			{"success: {json: {ok: true}}, ", `200 {"ok":true}`, "delivered"},
+			{"success: {text: ''}, ", "200 ", "delivered"},
+			{"", "204 ", "delivered"}, {"success: [202, 204], ", "204 ", "delivered"},
+		} {
+			if strings.Contains(by, "position") && c.want == "delivered" {
+				continue // it has to have an element for every event
+			}
+			p := partner{answers: []string{c.answer}}
+			s := opened(t, head+"actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, batch: {events: 3}, "+
+				c.success+"results: {"+by+", list: errors}}\n", nil)
+			if got := p.send(t, s, events...); !slices.Equal(got, []string{c.want, c.want, c.want}) {
+				t.Errorf("%s %s %.60q: %v, want %s", by, c.success, c.answer, got, c.want)
+			}
+		}
+	}
+}
+
+// TestStandsIn: an API that answers as its description says takes everything, so that a rehearsal ends.
+func TestStandsIn(t *testing.T) {
+	for _, answers := range []string{
+		"results: {by: index, list: a.errors, index: i}", "results: {by: id, list: $, id: i}",
+		"results: {by: position, list: r, status: create.status}", "results: {by: position, list: $, status: $, taken: fine}",
+		"success: {counts: r}, results: {by: position, list: r, status: s}", "success: {counts: n}",
+		"success: {json: {'a.1.b': [x, y]}, has: [c]}", "success: {contains: [<r>, <s>]}", "success: {text: OK}",
+		`success: {contains: x, matches: '^\s*x? (yes|no){2} [0-9]+\b'}`, "success: {status: 2xx, text: ''}", "success: {has: $}",
+	} {
+		const where = "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, batch: {events: 2}, "
+		d, problems := read(t, head+where+answers+"}\n")
+		if len(problems) > 0 {
+			t.Errorf("%s: %v", answers, problems[0])
+			continue
+		}
+		c, err := api.StandIn(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Open(destination.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rt := transport.New(transport.Options{Network: standin.New(c), Auth: s.Plan().Auth})
+		got, err := verify.Converse(context.Background(), s, rt, []string{event("a", nil), event("b", nil), event("c", nil)},
+			time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range got {
+			if v.Outcome != "delivered" {
+				t.Errorf("%s: %+v", answers, v)
+			}
+		}
 	}
 }
 

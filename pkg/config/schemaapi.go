@@ -82,8 +82,10 @@ func statusesForm() form {
 
 func successForm() form {
 	one := form{"anyOf": []form{statusForm(200, 299, "2(xx|[0-9][0-9])"), table(form{
-		"status": statusForm(200, 299, "2[0-9][0-9]"), "text": textForm(),
-		"json": form{"type": "object", "additionalProperties": textForm()}, "has": textsForm(),
+		"status": statusForm(200, 299, "2(xx|[0-9][0-9])"), "text": textForm().with("the whole body; \"\": there is none"),
+		"contains": textsForm().with("texts in the body, such as <code>0</code>"),
+		"matches":  textForm().with("a regular expression that the body matches"),
+		"json":     form{"type": "object", "additionalProperties": textsForm()}, "has": textsForm(),
 		"counts": textForm()})}}
 	return form{"anyOf": []form{one, {"type": "array", "items": one, "minItems": 1}}}
 }
@@ -91,6 +93,7 @@ func successForm() form {
 func resultsForm() form {
 	f := table(form{"by": wordForm("index", "id", "pointer", "position"), "list": textForm(), "index": textForm(),
 		"id": textForm(), "pointer": textForm(), "status": textForm(), "message": textForm(), "item": textForm(),
+		"taken":  textsForm().with("by position: what the status says of an event that was taken"),
 		"others": wordForm("taken", "again")})
 	f["required"] = list("by", "list")
 	return f

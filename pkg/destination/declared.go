@@ -45,6 +45,7 @@ type Declared struct {
 	parts        []part
 	dated        bool
 	results      func(a *Answer, b *Batch) []Result
+	verdicts     *Verdicts
 	item         func(in *Input, out *Output)
 	live         Live
 	liveWhen     []body.Cond
@@ -344,7 +345,10 @@ func (d *Declared) Dated() *Declared { d.dated = true; return d }
 
 // Verdicts reads one result for every item from an answer: [ByIndex], [ByID], [ByPointer]. Without it, or when the
 // answer lists nothing, the status decides.
-func (d *Declared) Verdicts(v Verdicts) *Declared { d.results = v.read; return d }
+func (d *Declared) Verdicts(v Verdicts) *Declared {
+	d.results, d.verdicts = v.read, &v
+	return d
+}
 
 // Results is [Declared.Verdicts] in Go. It returns nil to let the status decide.
 func (d *Declared) Results(f func(a *Answer, b *Batch) []Result) *Declared {

@@ -38,7 +38,8 @@ type Job struct {
 // Job says that the partner works through a request later, see [Job].
 func (d *Declared) Job(j Job) *Declared { d.job = &j; return d }
 
-// How long to wait before asking about a job for the first time, and at most before each later time.
+// How long to wait before asking about a job, or about its errors, for the first time, and at most before each later
+// time.
 const (
 	firstLook  = 500 * time.Millisecond
 	latestLook = 15 * time.Second
@@ -73,15 +74,16 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 		}
 		return got
 	}
-	wait := firstLook
-	for looks := 0; ; looks++ {
-		switch {
-		case b.Pause == nil && looks == mostLooks:
-			return
-		case b.Pause != nil && b.Pause(ctx, wait) != nil:
-			return
+	wait, looks := firstLook, 0
+	later := func() bool { // waits; false: there is no time for another look
+		if looks++; b.Pause == nil && looks > mostLooks || b.Pause != nil && b.Pause(ctx, wait) != nil {
+			return false
 		}
-		if wait = min(wait*2, latestLook); ctx.Err() != nil {
+		wait = min(wait*2, latestLook)
+		return ctx.Err() == nil
+	}
+	for over := false; !over; {
+		if !later() {
 			return
 		}
 		state := get(path(j.Status))
@@ -91,15 +93,17 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 		if !state.OK() {
 			return // for example because the key may not read
 		}
-		if slices.Contains(j.Over, at(state.JSON, j.State).Text()) {
-			break
-		}
+		over = slices.Contains(j.Over, at(state.JSON, j.State).Text())
 	}
+	wait, looks = firstLook, 0
 	query := ""
 	var nobodys Result // an error that could not be matched to an item
 	items, find := b.named(j.nameOf), j.Verdicts.find(b)
 	for range mostPages {
 		page := get(path(j.Errors) + query)
+		for !j.lists(page) && later() { // nobody can read what went wrong: that is no list of nothing
+			page = get(path(j.Errors) + query)
+		}
 		if page == nil || !page.OK() {
 			break
 		}
@@ -115,6 +119,15 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 	if nobodys.Outcome == Rejected {
 		copy(rs, Same(nobodys, len(rs))) // the item at fault is found by sending the batch again in parts
 	}
+}
+
+// lists says that an answer is a page of errors, or one that no later answer changes.
+func (j *Job) lists(page *Answer) bool {
+	if page == nil || !page.OK() {
+		return page != nil
+	}
+	kind := at(page.JSON, j.Verdicts.list).Kind()
+	return kind == event.Array || kind == event.Null
 }
 
 // judge rejects the items that a page of errors names, by what they are called or otherwise. It returns a rejection for

@@ -21,7 +21,7 @@ import (
 // queueing takes a job, which is over after so many looks, and knows what was wrong with it.
 type queueing struct {
 	after  int
-	errors string
+	errors string // answers, one a line; the last of them for ever
 	seen   []string
 }
 
@@ -30,7 +30,13 @@ func (q *queueing) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, status := `{"id":"j-1"}`, 200
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/errors"):
-		body = cmp.Or(q.errors, `{"errors":[{"index":1,"why":"no"}]}`)
+		first, rest, more := strings.Cut(q.errors, "\n")
+		if body = cmp.Or(first, `{"errors":[{"index":1,"why":"no"}]}`); more {
+			q.errors = rest
+		}
+		if body == "500" {
+			body, status = "", 500
+		}
 	case req.Method == http.MethodGet:
 		state := "busy"
 		if q.after--; q.after <= 0 {
@@ -87,6 +93,11 @@ func TestJob(t *testing.T) {
 		// An error that names nobody makes the engine look for whom it is about.
 		{1, 9, "[rejected rejected]", 3, `{"errors":[{"index":0,"why":"no"},{"why":"one of them"}]}`},
 		{1, 9, "[rejected rejected]", 3, `{"errors":[{"index":7,"why":"no"}]}`},
+		// Errors that nobody can read are asked for again.
+		{1, 9, "[delivered rejected]", 5, "<html>wait</html>\n{\"errors\":[{\"ind\n{\"errors\":[{\"index\":1}]}"},
+		{1, 9, "[rejected delivered]", 5, "500\n{}\n{\"errors\":[{\"index\":0}]}"},
+		{1, 3, "[delivered delivered]", 5, "{}"},
+		{1, -1, "[delivered delivered]", 6, "{}"},
 	} {
 		q := &queueing{after: c.after, errors: c.errors}
 		b := &destination.Batch{}

@@ -51,13 +51,15 @@ type ActionInfo struct {
 	Rung                      int          // see the package comment
 	Success                   []Success
 	Live                      LiveInfo // what it starts for old events, too
+	// Verdicts is how an answer names single items; nil: it does not, or in Go.
+	Verdicts *Verdicts
 }
 
 // info documents an action without binding it to settings: every command builds the whole catalogue, but opens
 // only a few of its destinations.
 func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	info := ActionInfo{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields,
-		Limits: d.limits.Or(limits), Rung: 1}
+		Limits: d.limits.Or(limits), Rung: 1, Verdicts: d.verdicts}
 	if info.Success = d.success; info.Success == nil {
 		for _, st := range d.steps {
 			info.Success = append(info.Success, st.success...)

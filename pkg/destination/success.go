@@ -3,6 +3,7 @@ package destination
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,22 +15,25 @@ import (
 // describes it. An answer that matches none of them is no delivery, whatever its status: it may come from a proxy,
 // a login page, or a partner in trouble.
 //
-// Without Text, Members and Any the body has to be empty.
+// Without Text, Contains, Matches, Members and Any the body has to be empty. Of several of them, all have to hold.
 type Success struct {
-	Docs    string   // the partner's URL that describes the answer
-	Status  []int    // the statuses; none: 200
-	Text    string   // the body is this text, apart from blanks around it
-	Members []Member // the body is a JSON object with these members, at least
-	Any     bool     // the body may be anything, and an empty Status means every 2xx
+	Docs     string         // the partner's URL that describes the answer
+	Status   []int          // the statuses; none: 200
+	Text     string         // the body is this text, apart from blanks around it
+	Contains []string       // all of these stand in the body: for XML and other text
+	Matches  *regexp.Regexp // it is found in the body
+	Members  []Member       // the body is JSON with these members, at least
+	Any      bool           // the body may be anything that the others allow, and an empty Status means every 2xx
 }
 
 // Member is a condition on one member of a JSON answer.
 type Member struct {
-	Path     string     // dotted
+	Path     string     // dotted, a number being an element of a list; "" is the answer itself
 	Kind     event.Kind // of its value; Missing: any but null
 	Is       []any      // one of these bools, ints, texts, or nil for null; none: anything but null
 	Counts   bool       // must be the number of accepted deliveries: a number, or an Array with so many elements
 	Some     bool       // a number above zero
+	Null     bool       // may be null, but not missing
 	Optional bool       // may be missing or null
 }
 
@@ -77,7 +81,7 @@ func (s Success) With(status ...int) Success {
 
 // String describes the condition, for the partner's documentation page.
 func (m Member) String() string {
-	s := m.Path
+	s := m.name()
 	switch {
 	case m.Counts:
 		s += " = number taken"
@@ -94,6 +98,14 @@ func (m Member) String() string {
 		s += ", if there"
 	}
 	return s
+}
+
+// name is the path as people write it.
+func (m *Member) name() string {
+	if m.Path == "" {
+		return "$"
+	}
+	return m.Path
 }
 
 func literal(v any) string {
@@ -119,17 +131,28 @@ func (s Success) String() string {
 	case s.Any:
 		status = "2xx"
 	}
-	switch {
-	case s.Any:
-		return status
-	case len(s.Members) > 0:
+	var all []string
+	if s.Text != "" {
+		all = append(all, "the body "+s.Text)
+	}
+	for _, text := range s.Contains {
+		all = append(all, "a body that contains "+text)
+	}
+	if s.Matches != nil {
+		all = append(all, "a body that matches "+s.Matches.String())
+	}
+	if len(s.Members) > 0 {
 		words := make([]string, len(s.Members))
 		for i, m := range s.Members {
 			words[i] = m.String()
 		}
-		return status + " with JSON: " + strings.Join(words, "; ")
-	case s.Text != "":
-		return status + " with the body " + s.Text
+		all = append(all, "JSON: "+strings.Join(words, "; "))
+	}
+	switch {
+	case len(all) > 0:
+		return status + " with " + strings.Join(all, " and ")
+	case s.Any:
+		return status
 	}
 	return status + " with no body"
 }
@@ -180,22 +203,30 @@ func (s *Success) lacks(a *Answer, taken, sent int) (why string, near bool) {
 		return "the status is " + itoa(a.Status), false
 	}
 	body := bytes.TrimSpace(a.Body)
+	plain := s.Text == "" && len(s.Contains) == 0 && s.Matches == nil
 	switch {
-	case s.Any:
-		return "", true
-	case s.Text != "":
-		if string(body) != s.Text {
-			return "the body is not " + s.Text, true
-		}
-		return "", true
-	case len(s.Members) == 0:
-		if len(body) > 0 {
+	case plain && len(s.Members) == 0:
+		if !s.Any && len(body) > 0 {
 			return "there is a body", true
 		}
 		return "", true
+	case s.Text != "" && string(body) != s.Text:
+		return "the body is not " + s.Text, true
+	case s.Matches != nil && !s.Matches.Match(a.Body):
+		return "the body does not match " + s.Matches.String(), true
+	}
+	for _, text := range s.Contains {
+		if !bytes.Contains(a.Body, []byte(text)) {
+			return "the body does not contain " + text, true
+		}
+	}
+	switch {
+	case len(s.Members) == 0:
+		return "", true
 	case len(body) == 0:
 		return "there is no body", true
-	case a.JSON.Kind() != event.Object:
+	case a.JSON.Kind() == event.Object, a.JSON.Kind() == event.Array && s.isList():
+	default:
 		return "the body is no JSON object", true
 	}
 	for _, m := range s.Members {
@@ -206,35 +237,44 @@ func (s *Success) lacks(a *Answer, taken, sent int) (why string, near bool) {
 	return "", true
 }
 
+// isList says that the answer may be a list itself: a path asks for the answer, or for an element.
+func (s *Success) isList() bool {
+	return slices.ContainsFunc(s.Members, func(m Member) bool {
+		first, _, _ := strings.Cut(m.Path, ".")
+		_, err := strconv.ParseUint(first, 10, 31)
+		return m.Path == "" || err == nil
+	})
+}
+
 func (m *Member) lacks(v event.Value, taken, sent int) string {
-	for name := range strings.SplitSeq(m.Path, ".") {
-		v = v.Get(name)
-	}
-	if v.Nullish() && m.Optional {
+	v = at(v, m.Path)
+	if v.Nullish() && m.Optional || m.Null && v.Kind() == event.Null {
 		return ""
 	}
 	switch {
+	case m.Null && !v.Exists():
+		return m.name() + " is missing, which says what was refused"
 	case v.Nullish() && !slices.Contains(m.Is, nil):
-		return m.Path + " is missing"
+		return m.name() + " is missing"
 	case m.Kind != event.Missing && v.Kind() != m.Kind:
-		return fmt.Sprintf("%s is no %s", m.Path, m.Kind)
+		return fmt.Sprintf("%s is no %s", m.name(), m.Kind)
 	case m.Counts:
 		n, ok := v.Int()
 		if v.Kind() == event.Array {
 			n, ok = int64(v.Len()), true
 		}
 		if !ok {
-			return m.Path + " is no count"
+			return m.name() + " is no count"
 		}
 		if n < int64(taken) || n > int64(sent) {
-			return fmt.Sprintf("%s says %d of %d", m.Path, n, sent)
+			return fmt.Sprintf("%s says %d of %d", m.name(), n, sent)
 		}
 	case m.Some:
 		if n, ok := v.Int(); !ok || n <= 0 {
-			return m.Path + " is not above zero"
+			return m.name() + " is not above zero"
 		}
 	case len(m.Is) > 0 && !slices.ContainsFunc(m.Is, func(want any) bool { return is(v, want) }):
-		return m.Path + " is another"
+		return m.name() + " is another"
 	}
 	return ""
 }

@@ -18,6 +18,7 @@ type Verdicts struct {
 	list, name, message string
 	find                func(b *Batch) finder // nil: see ByPosition
 	taken               bool
+	accepted            []string
 	lists               []refusals // instead of list and name
 	count               string
 }
@@ -91,10 +92,35 @@ func ByPointer(list, pointer, message string) Verdicts {
 }
 
 // ByPosition reads an answer that has one element per item, in the same order, each with a status of its own. It
-// takes the path of the list, and the paths in its elements of the status and of the message. A status means the
-// same as for a whole answer.
+// takes the path of the list ("" is the answer itself), and the paths in its elements of the status and of the message.
+// A status means the same as for a whole answer, also as a text ("201"); true is taken, and false refused. For other
+// words see [Verdicts.Accepted].
 func ByPosition(list, status, message string) Verdicts {
 	return Verdicts{list: list, name: status, message: message}
+}
+
+// Accepted is for [ByPosition] of a partner that has words or numbers of its own for a status: these say that an item was
+// taken. A number from 400 to 599 still means what it does in HTTP, and everything else is a refusal.
+func (v Verdicts) Accepted(words ...string) Verdicts { v.accepted = words; return v }
+
+// Sample is what an answer that takes everything holds: a list at a path, and, of [ByPosition], as many elements as there
+// are items. element is such an element in JSON, or nil for an empty list. ok is false when no list has to be there.
+func (v Verdicts) Sample() (path string, element any, ok bool) {
+	if v.find != nil || v.lists != nil {
+		return v.list, nil, v.find != nil
+	}
+	element = any(http.StatusOK)
+	if len(v.accepted) > 0 {
+		element = v.accepted[0]
+	}
+	if v.name == "" {
+		return v.list, element, true
+	}
+	keys := strings.Split(v.name, ".")
+	for _, key := range slices.Backward(keys) {
+		element = map[string]any{key: element}
+	}
+	return v.list, element, true
 }
 
 // ByLists reads lists that name refused items, such as {"invalidEmails": ["…"]}: each line is the path of a list and,
@@ -261,7 +287,7 @@ func (v Verdicts) others(a *Answer, b *Batch) []Result {
 // named returns the results of a list; nil: the list names something that is not in the request.
 func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	if v.find == nil {
-		return v.each(errs, len(b.Deliveries), b.Now)
+		return v.each(a, errs, b)
 	}
 	rs, find := v.others(a, b), v.find(b)
 	for e := range errs.Elements() {
@@ -276,22 +302,45 @@ func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 }
 
 // each returns the results of a list that has one element per item; nil: it has not.
-func (v Verdicts) each(list event.Value, items int, now time.Time) (rs []Result) {
+func (v Verdicts) each(a *Answer, list event.Value, b *Batch) (rs []Result) {
+	if list.Len() != len(b.Deliveries) {
+		return nil
+	}
 	for e := range list.Elements() {
-		status, ok := at(e, v.name).Int()
+		r, ok := v.one(a, at(e, v.name), b.Now)
 		if !ok {
 			return nil
 		}
-		r := (&Answer{Status: int(status)}).Verdict(now)
-		if words := v.words(e); words != "" && r.Outcome != Delivered {
-			r.Detail = Cut(words, 400)
+		if r.Outcome != Delivered {
+			r.Detail = Cut(cmp.Or(v.words(e), r.Detail, string(e.Raw())), 400)
 		}
 		rs = append(rs, r)
 	}
-	if len(rs) != items {
-		return nil
-	}
 	return rs
+}
+
+// one is what the status of an element means; false: nobody knows.
+func (v Verdicts) one(a *Answer, status event.Value, now time.Time) (r Result, ok bool) {
+	n, isStatus := status.Int()
+	if status.Kind() == event.String {
+		k, err := strconv.ParseUint(status.Text(), 10, 31)
+		n, isStatus = int64(k), err == nil
+	}
+	isStatus = isStatus && n >= 100 && n <= 599
+	switch {
+	case !status.Exists():
+		return r, false
+	case slices.Contains(v.accepted, status.Text()):
+		return Result{Outcome: Delivered, Status: a.Status}, true
+	case isStatus && (n >= 400 || len(v.accepted) == 0):
+		return (&Answer{Status: int(n)}).Verdict(now), true
+	case len(v.accepted) > 0:
+	case status.Kind() != event.Bool:
+		return r, false
+	case status.Bool():
+		return Result{Outcome: Delivered, Status: a.Status}, true
+	}
+	return Result{Outcome: Rejected, Reason: Refused, Status: a.Status}, true
 }
 
 // words is the text of an error.
