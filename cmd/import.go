@@ -51,15 +51,15 @@ func (a *app) importWorkspace(path string, read func([]byte) (*workspace.Workspa
 	if path == "-" {
 		from = "standard input"
 	}
-	out, left, err := workspace.Write(from, found, a.catalogue.All())
+	out, said, err := workspace.Write(from, found, a.catalogue.All())
 	if err != nil {
 		return err
 	}
 	if _, err = a.out.Write(out); err != nil {
 		return err
 	}
-	for _, one := range left {
-		a.sayf("left out: %s", one)
+	for _, one := range said {
+		a.sayf("%s", one)
 	}
 	// What `config check` would find is said now: a subscription may be older than the
 	// action that it is for.

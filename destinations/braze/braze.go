@@ -153,14 +153,15 @@ func carted(action string) map[string]mapping.Value {
 
 var (
 	ours     = regexp.MustCompile(`^https://rest\.[^./?#@:]+\.braze\.(com|eu)$`)
-	instance = regexp.MustCompile(`^(us|eu|au|id|jp)-(\d\d)$`)
+	instance = regexp.MustCompile(`^(us|eu|au|id|jp)-?(\d\d)$`)
 )
 
 // endpoint is the address of an instance, which may be named by itself.
 // https://www.braze.com/docs/api/basics/#endpoints
 func endpoint(s string) string {
 	name := strings.ToLower(strings.TrimSpace(s))
-	switch m := instance.FindStringSubmatch(name); {
+	m := instance.FindStringSubmatch(name)
+	switch {
 	case m == nil:
 		return strings.TrimRight(strings.TrimSpace(s), "/")
 	case m[1] == "us" && m[2] < "09":
@@ -168,7 +169,7 @@ func endpoint(s string) string {
 	case m[1] == "eu":
 		return "https://rest.fra-" + m[2] + ".braze.eu"
 	}
-	return "https://rest." + name + ".braze.com"
+	return "https://rest." + m[1] + "-" + m[2] + ".braze.com"
 }
 
 // success is what every endpoint says of what it has taken, with the counts of those

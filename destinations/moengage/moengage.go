@@ -15,7 +15,7 @@ import (
 type Settings struct {
 	APIID  string `setting:"api_id,required" doc:"ID of the workspace." example:"OAPQQ2AMD01MJZYZX1YPG"`
 	APIKey string `setting:"api_key,required,secret,transport" doc:"Data API key." example:"0123456789abcdef01234567"`
-	Region string `setting:"region" doc:"Data center." default:"DC_01" choices:"DC_01,DC_02,DC_03,DC_04,DC_05,DC_06,DC_101"`
+	Region string `setting:"region" doc:"Data center." default:"DC_01" choices:"DC_01,DC_02,DC_03,DC_04,DC_05,DC_06,DC_101" places:"us,eu,in"`
 }
 
 const docs = "https://www.moengage.com/docs/api/data/data-overview"

@@ -50,6 +50,8 @@ type Field struct {
 	Stamp   bool     `json:"-"`
 	Default string   `json:"default,omitempty"`
 	Choices []string `json:"choices,omitempty"`
+	// Places are where the first of the choices are, such as us and eu, where these are codes of the partner's.
+	Places  []string `json:"-"`
 	Pattern string   `json:"pattern,omitempty"`
 	Example string   `json:"example,omitempty"`
 	index   []int
@@ -109,6 +111,9 @@ func Of[S any]() Schema {
 		if c := f.Tag.Get("choices"); c != "" {
 			field.Choices = strings.Split(c, ",")
 		}
+		if p := f.Tag.Get("places"); p != "" {
+			field.Places = strings.Split(p, ",")
+		}
 		for flag := range strings.SplitSeq(flags, ",") {
 			switch flag {
 			case "":
@@ -126,6 +131,9 @@ func Of[S any]() Schema {
 		}
 		if field.Type == "" || field.Pattern != "" && regexp.MustCompile(field.Pattern) == nil {
 			panic(fmt.Sprintf("setting: %s.%s: %s cannot be a setting", t, f.Name, f.Type))
+		}
+		if len(field.Places) > len(field.Choices) {
+			panic(fmt.Sprintf("setting: %s.%s: there are more places than choices", t, f.Name))
 		}
 		if field.Stamp && (field.Type != "text" || slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Stamp })) {
 			panic(fmt.Sprintf("setting: %s.%s: a stamp is a text, and there is only one", t, f.Name))

@@ -31,6 +31,8 @@ type Workspace struct {
 	Destinations []Destination
 	// Left is what belongs to none of the destinations, or is missing in the export.
 	Left []string
+	// Notes say what of it means nothing here.
+	Notes []string
 }
 
 // Destination is one as the other tool has it.
@@ -46,8 +48,8 @@ type Destination struct {
 	Sources       []string
 	Settings      []Setting
 	Subscriptions []Subscription
-	// Notes say what of it means nothing here.
-	Notes []string
+	// Notes say what of it means nothing here; Losses without what it is sent other requests.
+	Notes, Losses []string
 }
 
 // Setting is one value, in the tool's own words.
@@ -60,7 +62,9 @@ type Setting struct {
 type Subscription struct {
 	Name, Action, Trigger string
 	Disabled              bool
-	Mapping               any // JSON, with numbers as json.Number
+	Mapping               any    // JSON, with numbers as json.Number
+	Model                 string // what feeds it with rows instead of events
+	Notes                 []string
 }
 
 // Filter changes or drops events before they reach a destination.
@@ -69,6 +73,9 @@ type Filter struct {
 	If   string   // which events, in FQL
 	Drop bool     // they are not sent
 	Does []string // what else is done to them, in the tool's words
+	// Disabled says that it does nothing.
+	Disabled bool
+	Notes    []string
 }
 
 // maxDepth bounds how deep an export is looked into.
@@ -93,16 +100,26 @@ func RudderStack(data []byte) (*Workspace, error) {
 }
 
 func newReader() *reader {
-	return &reader{byID: map[string]*Destination{}, sources: map[string]string{}, pages: map[string]map[string]int{}}
+	return &reader{byID: map[string]*Destination{}, sources: map[string]origin{}, pages: map[string]*pages{},
+		seen: map[string]bool{}, left: map[string][]string{}, notes: map[string][]string{}}
 }
 
 // reader walks an export.
 type reader struct {
 	order   []*Destination
 	byID    map[string]*Destination
-	sources map[string]string // names by id
+	sources map[string]origin // by id
 	orphans []orphan
-	pages   map[string]map[string]int // by what they list and how they are called: how often they are missing
+	pages   map[string]*pages // by what they list
+	seen    map[string]bool   // subscriptions and filters, by kind and id: an export may hold them twice
+	// left and notes are what was not understood, and what means nothing here: labels by kind.
+	left, notes map[string][]string
+}
+
+// origin is a source of events.
+type origin struct {
+	name string
+	off  bool // it sends nothing
 }
 
 // orphan is a subscription or a filter that stands apart from its destination.
@@ -129,8 +146,7 @@ func inUTF8(data []byte) (string, error) {
 	return strings.ReplaceAll(string(text), "\ufeff", ""), err
 }
 
-// read walks the documents of an export; see may take an object, and returns what to call
-// with what stands inside of it.
+// read walks the documents of an export; see may take an object.
 func (r *reader) read(data []byte, see func(object) bool) error {
 	text, err := inUTF8(data)
 	if err != nil {
@@ -151,7 +167,9 @@ func (r *reader) read(data []byte, see func(object) bool) error {
 		if err != nil {
 			return fmt.Errorf("it is no JSON (document %d): %w", n+1, err)
 		}
-		walk(v, see, 0)
+		if !r.walk(v, see, 0) {
+			r.leave("", v)
+		}
 	}
 }
 
@@ -177,18 +195,21 @@ func (r *reader) result(of string) (*Workspace, error) {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.pages)) {
-		for _, page := range slices.Sorted(maps.Keys(r.pages[kind])) {
-			if r.pages[kind][page] > 0 {
-				out.Left = append(out.Left, fmt.Sprintf("%s: the export lacks the next page of them (pagination.next is %s): "+
-					"ask for it, and put it behind the others", kind, page))
+		out.Left = append(out.Left, r.pages[kind].missing(kind)...)
+	}
+	out.Left = append(out.Left, listed(r.left, "not carried over")...)
+	out.Notes = listed(r.notes, "it means nothing here")
+	for i, d := range r.order {
+		off := 0
+		for n, id := range d.Sources {
+			from := r.sources[id]
+			if d.Sources[n] = cmp.Or(from.name, id); from.off {
+				d.Sources[n] += " (switched off there)"
+				off++
 			}
 		}
-	}
-	for i, d := range r.order {
-		for n, id := range d.Sources {
-			if name := r.sources[id]; name != "" {
-				d.Sources[n] = name
-			}
+		if off > 0 && off == len(d.Sources) {
+			d.Losses = append(d.Losses, "its source is switched off there, so that nothing is sent to it")
 		}
 		if len(d.Subscriptions) > 0 {
 			d.Bare = false
@@ -201,8 +222,11 @@ func (r *reader) result(of string) (*Workspace, error) {
 // add keeps a destination, once.
 func (r *reader) add(d *Destination) *Destination {
 	if have := r.byID[d.ID]; have != nil && d.ID != "" {
+		if have.Disabled && !d.Disabled { // each source has a connection of its own
+			have.Disabled, have.Sources = false, nil
+		}
 		for _, s := range d.Sources {
-			if !slices.Contains(have.Sources, s) {
+			if have.Disabled == d.Disabled && !slices.Contains(have.Sources, s) {
 				have.Sources = append(have.Sources, s)
 			}
 		}
@@ -258,27 +282,6 @@ func fold(s string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
 }
 
-// walk shows every object to see, the outer ones first. Where see has taken one, what is
-// inside of it is not looked at.
-func walk(v any, see func(object) bool, depth int) {
-	if depth > maxDepth {
-		return
-	}
-	switch v := v.(type) {
-	case []any:
-		for _, one := range v {
-			walk(one, see, depth+1)
-		}
-	case map[string]any:
-		if see(v) {
-			return
-		}
-		for _, key := range sortedKeys(v) {
-			walk(v[key], see, depth+1)
-		}
-	}
-}
-
 func sortedKeys(m map[string]any) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -294,165 +297,6 @@ func settingsOf(o object) (list []Setting) {
 		list = append(list, Setting{key, o[key]})
 	}
 	return list
-}
-
-// segment sees an object of Segment's API, or of a resource of Terraform.
-func (r *reader) segment(o object) bool {
-	if values := o.object("values"); values != nil { // a resource
-		kind := o.text("type")
-		if strings.HasPrefix(kind, "segment_destination") || kind == "segment_source" {
-			o = values
-			if name := o.text("name"); kind == "segment_source" && name != "" {
-				r.sources[o.text("id")] = name
-			}
-		}
-	}
-	r.page(o)
-	action := o.text("actionSlug")
-	if action == "" {
-		action = o.text("partnerAction")
-	}
-	trigger := o.text("trigger")
-	if trigger == "" {
-		trigger = o.text("subscribe")
-	}
-	metadata, settings := o.object("metadata"), o.object("settings")
-	switch {
-	case o.text("if") != "" && o.text("destinationId") != "":
-		r.filter(o)
-		return true
-	case action != "" && (trigger != "" || o.text("destinationId") != ""):
-		s := Subscription{Name: o.text("name"), Action: action, Trigger: trigger, Disabled: o.off("enabled")}
-		mapped := settings
-		if mapped == nil {
-			mapped = o.object("mapping")
-		}
-		s.Mapping = map[string]any(mapped)
-		r.orphans = append(r.orphans, orphan{Subscription: s, destination: o.text("destinationId")})
-		return true
-	case metadata != nil && settings != nil && o.get("writeKeys") == nil:
-		d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Settings: settingsOf(settings)}
-		if d.Kind = metadata.text("slug"); d.Kind == "" {
-			d.Kind = metadata.text("name")
-		}
-		actions, _ := metadata.get("actions").([]any)
-		d.Bare = len(actions) > 0 || strings.HasPrefix(d.Kind, "actions-")
-		if from := o.text("sourceId"); from != "" {
-			d.Sources = append(d.Sources, from)
-		}
-		d = r.add(d)
-		before := len(r.orphans)
-		walk(o.get("subscriptions"), r.segment, 1)
-		for i := before; i < len(r.orphans); i++ {
-			if r.orphans[i].destination == "" || r.orphans[i].destination == d.ID {
-				r.orphans[i].of = d
-			}
-		}
-		return true
-	case o.get("writeKeys") != nil && o.text("name") != "": // a source
-		r.sources[o.text("id")] = o.text("name")
-	}
-	return false
-}
-
-// page notes which pages of an answer are there, and which are said to come next.
-func (r *reader) page(o object) {
-	p := o.object("pagination")
-	if p == nil {
-		return
-	}
-	for _, kind := range []string{"destinations", "filters", "sources", "subscriptions"} {
-		if o.get(kind) == nil {
-			continue
-		}
-		if r.pages[kind] == nil {
-			r.pages[kind] = map[string]int{}
-		}
-		r.pages[kind][p.text("current")]--
-		if next := p.text("next"); next != "" {
-			r.pages[kind][next]++
-		}
-	}
-}
-
-// filter keeps a filter of a destination, unless it is switched off.
-func (r *reader) filter(o object) {
-	f := &Filter{Name: cmp.Or(o.text("title"), o.text("id")), If: o.text("if")}
-	list, _ := o.get("actions").([]any)
-	for _, one := range list {
-		a, _ := one.(map[string]any)
-		switch kind := object(a).text("type"); kind {
-		case "DROP":
-			f.Drop = true
-		case "SAMPLE":
-			f.Does = append(f.Does, fmt.Sprintf("SAMPLE to %v", object(a).get("percent")))
-		default:
-			f.Does = append(f.Does, cmp.Or(kind, "?"))
-		}
-	}
-	if !o.off("enabled") {
-		r.orphans = append(r.orphans, orphan{Filter: f, destination: o.text("destinationId")})
-	}
-}
-
-// rudder sees an object of a workspace configuration.
-func (r *reader) rudder(o object) bool {
-	definition := o.object("destinationDefinition")
-	if definition == nil {
-		if o.object("sourceDefinition") != nil && o.text("name") != "" {
-			r.sources[o.text("id")] = o.text("name")
-			walk(o.get("destinations"), func(inner object) bool {
-				taken := r.rudder(inner)
-				if taken && len(r.order) > 0 {
-					if d := r.byID[inner.text("id")]; d != nil && !slices.Contains(d.Sources, o.text("id")) {
-						d.Sources = append(d.Sources, o.text("id"))
-					}
-				}
-				return taken
-			}, 1)
-			return true
-		}
-		return false
-	}
-	config := o.object("config")
-	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Filters: namedEvents(config)}
-	for _, s := range settingsOf(config) {
-		if !slices.Contains([]string{eventFiltering, allowedEvents, deniedEvents}, s.Key) {
-			d.Settings = append(d.Settings, s)
-		}
-	}
-	d.Code = definition.text("name")
-	d.Kind = cmp.Or(definition.text("displayName"), d.Code)
-	if list, _ := o.get("transformations").([]any); len(list) > 0 {
-		d.Notes = append(d.Notes, fmt.Sprintf("its %d transformations are code: see `fanfold help transform` for steps",
-			len(list)))
-	}
-	r.add(d)
-	return true
-}
-
-// The settings by which RudderStack keeps track events away from a destination: which of the two lists holds.
-const eventFiltering, allowedEvents, deniedEvents = "eventFilteringOption", "whitelistedEvents", "blacklistedEvents"
-
-// namedEvents is the filter of a destination of RudderStack's that has a list of events.
-func namedEvents(config object) []Filter {
-	which := config.text(eventFiltering)
-	list, _ := config.get(which).([]any)
-	var names []string
-	for _, one := range list {
-		o, _ := one.(map[string]any)
-		if name := strings.TrimSpace(object(o).text("eventName")); name != "" {
-			names = append(names, `event = "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name)+`"`)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	f := Filter{Name: which, Drop: true, If: `type = "track" and (` + strings.Join(names, " or ") + ")"}
-	if which == allowedEvents {
-		f.If = `type = "track" and !(` + strings.Join(names, " or ") + ")"
-	}
-	return []Filter{f}
 }
 
 // find is the destination of the catalogue that another tool calls one of kinds.

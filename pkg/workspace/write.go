@@ -2,10 +2,11 @@ package workspace
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -13,14 +14,17 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Write makes a fanfold.yaml of a workspace. from names where it comes from. left is what is not in the file, each
-// with the reason: destinations, and parts of them without which other requests are made.
-func Write(from string, ws *Workspace, catalogue []destination.Destination) (out []byte, left []string, err error) {
+// Write makes a fanfold.yaml of a workspace. from names where it comes from. said is what somebody has to know: the
+// destinations that are not in the file, each with the reason, what the export lacks, and what makes other requests
+// of those that are. What means nothing here stands in the file as a comment.
+func Write(from string, ws *Workspace, catalogue []destination.Destination) (out []byte, said []string, err error) {
+	var left []string
 	w := &writer{catalogue: catalogue, names: map[string]bool{}, values: map[string]string{}}
 	table := &yaml.Node{Kind: yaml.MappingNode}
 	for _, one := range ws.Left {
@@ -31,6 +35,7 @@ func Write(from string, ws *Workspace, catalogue []destination.Destination) (out
 		key, body, why := w.destination(d)
 		if why != "" {
 			left = append(left, oneLine(fmt.Sprintf("%s (%s): %s", d.label(), d.Kind, why)))
+			w.notes = append(w.notes, besides(d)...)
 			continue
 		}
 		table.Content = append(table.Content, key, body)
@@ -42,11 +47,11 @@ func Write(from string, ws *Workspace, catalogue []destination.Destination) (out
 			head = append(head, "  "+v+"=")
 		}
 	}
-	for i, line := range left {
-		if i == 0 {
-			head = append(head, "", "Left out:")
+	for title, lines := range each("Left out:", left, "Not carried over:", append(w.notes, ws.Notes...)) {
+		head = append(head, "", title)
+		for _, line := range lines {
+			head = append(head, "  "+line)
 		}
-		head = append(head, "  "+line)
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("destinations"), table}}
 	var b bytes.Buffer
@@ -59,7 +64,22 @@ func Write(from string, ws *Workspace, catalogue []destination.Destination) (out
 	if err := e.Encode(root); err != nil {
 		return nil, nil, err
 	}
-	return b.Bytes(), append(left, w.parts...), e.Close()
+	for _, line := range left {
+		said = append(said, "left out: "+line)
+	}
+	return b.Bytes(), append(said, w.parts...), e.Close()
+}
+
+// each are titles with the lines below them, where there are any.
+func each(title string, lines []string, other string, others []string) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		if len(lines) > 0 && !yield(title, lines) {
+			return
+		}
+		if len(others) > 0 {
+			yield(other, others)
+		}
+	}
 }
 
 // writer knows what has been written already.
@@ -68,7 +88,8 @@ type writer struct {
 	names     map[string]bool
 	variables []string
 	values    map[string]string // of the variables
-	parts     []string          // what subscriptions say that could not be carried over: requests are others without it
+	parts     []string          // what makes other requests than the other tool's
+	notes     []string          // of what is left out
 }
 
 func scalar(s string) *yaml.Node {
@@ -85,6 +106,17 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// besides is what stands with a destination that is left out.
+func besides(d *Destination) (notes []string) {
+	for _, s := range d.Subscriptions {
+		notes = append(notes, oneLine(fmt.Sprintf("%s: its subscription %s", d.label(), cmp.Or(s.Name, s.Action))))
+	}
+	for _, f := range d.Filters {
+		notes = append(notes, oneLine(fmt.Sprintf("%s: its filter %s", d.label(), f.Name)))
+	}
+	return notes
 }
 
 func (d *Destination) label() string {
@@ -108,10 +140,12 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	if len(d.Sources) > 0 {
 		notes = append(notes, "gets events of "+strings.Join(d.Sources, ", "))
 	}
-	notes = append(notes, d.Notes...)
+	notes = append(append(notes, d.Losses...), d.Notes...)
+	w.tell(d, d.Losses)
 	body = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("type"), scalar(spec.Info.Slug)}}
 	borrow(d, spec)
 	settings, base, lost := w.settings(d, spec, name)
+	w.tell(d, slices.DeleteFunc(slices.Clone(lost), func(one string) bool { return !weighty(one) }))
 	if len(settings.Content) > 0 {
 		body.Content = append(body.Content, scalar("settings"), settings)
 	}
@@ -119,15 +153,14 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		body.Content = append(body.Content, scalar("base_url"), scalar(base))
 	}
 	notes = append(notes, lost...)
-	if filter, lost := filterOf(d); filter != "" || len(lost) > 0 {
-		if notes = append(notes, lost...); filter != "" {
-			body.Content = append(body.Content, scalar("filter"), literal(filter))
-		}
-		w.tell(d, lost)
+	filter, lost, off := filterOf(d)
+	if notes = append(append(notes, lost...), off...); filter != "" {
+		body.Content = append(body.Content, scalar("filter"), literal(filter))
 	}
+	w.tell(d, lost)
 	if len(d.Subscriptions) > 0 {
-		actions, lost := w.actions(d, spec, name)
-		notes = append(notes, lost...)
+		actions, lost, off := w.actions(d, spec, name)
+		notes = append(append(notes, lost...), off...)
 		if len(actions.Content) == 0 {
 			return nil, nil, "none of its subscriptions can be carried over: " + strings.Join(lost, "; ")
 		}
@@ -149,29 +182,51 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 // tell notes what the requests to a destination are others without.
 func (w *writer) tell(d *Destination, lost []string) {
 	for _, one := range lost {
-		w.parts = append(w.parts, oneLine(d.label()+": "+strings.TrimPrefix(one, "not carried over: ")))
+		w.parts = append(w.parts, oneLine(d.label()+": "+one))
 	}
 }
 
 // filterOf is the filter of a destination: no event that one of the workspace's filters drops. The language is the
-// same; `config check` refuses what is no filter here.
-func filterOf(d *Destination) (text string, lost []string) {
+// same. What is no filter here is written in a way that `config check` refuses, since events would be sent that were
+// not.
+func filterOf(d *Destination) (text string, lost, notes []string) {
 	var parts []string
 	for _, f := range d.Filters {
+		if notes = append(notes, f.Notes...); f.Disabled {
+			notes = append(notes, fmt.Sprintf("switched off there: its filter %s (%s)", f.Name, f.If))
+			continue
+		}
 		if len(f.Does) > 0 {
 			lost = append(lost, fmt.Sprintf("not carried over: its filter %s does %s to events with %s: see `fanfold help "+
 				"transform` for steps", f.Name, strings.Join(f.Does, " and "), f.If))
 		}
+		if !f.Drop {
+			if len(f.Does) == 0 {
+				lost = append(lost, fmt.Sprintf("not carried over: its filter %s, which does nothing that is known here", f.Name))
+			}
+			continue
+		}
+		_, err := filter.Compile(f.If)
 		switch {
-		case !f.Drop:
 		case strings.EqualFold(strings.TrimSpace(f.If), "all"):
 			lost = append(lost, fmt.Sprintf("its filter %s drops all events", f.Name))
 			parts = append(parts, "type = null")
+		case err != nil:
+			lost = append(lost, fmt.Sprintf("to be mended: its filter %s: %v", f.Name, err))
+			parts = append(parts, "TO BE MENDED: !("+f.If+")")
 		default:
 			parts = append(parts, "!("+f.If+")")
 		}
 	}
-	return strings.Join(parts, " and "), lost
+	return strings.Join(parts, " and "), lost, notes
+}
+
+// weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
+// which events are sent.
+func weighty(note string) bool {
+	note = fold(note)
+	return slices.ContainsFunc([]string{"consent", "cookiecategor", "region", "residen", "europ", "datacent", "whitelist",
+		"blacklist", "allowlist", "denylist", "blocklist", "filter"}, func(w string) bool { return strings.Contains(note, w) })
 }
 
 // literal is a text in which nothing stands for a variable.
@@ -239,19 +294,7 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 	table *yaml.Node, base string, lost []string,
 ) {
 	table = &yaml.Node{Kind: yaml.MappingNode, Style: 0}
-	given := map[string]any{}
-	for _, s := range d.Settings {
-		if s.Value == nil || s.Value == "" {
-			continue
-		}
-		if f, ok := fieldFor(spec.Settings, s.Key); ok && given[f.Key] == nil {
-			if given[f.Key] = s.Value; isRegion(f) && len(f.Choices) > 0 {
-				given[f.Key] = regionOf(f, s.Key, s.Value)
-			}
-		} else if !ok {
-			lost = append(lost, "not carried over: the setting "+s.Key)
-		}
-	}
+	given, lost := gather(d, spec)
 	for _, f := range spec.Settings.Fields {
 		value, ok := given[f.Key]
 		ok = ok && value != ""
@@ -264,7 +307,7 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 			table.Content = append(table.Content, scalar(f.Key), w.variable(variable, value))
 		case ok:
 			n, fits := w.valueOf(f, value, variable)
-			text, isText := value.(string)
+			text, _ := value.(string)
 			switch {
 			case fits:
 			case isRegion(f) && isAddress(text):
@@ -273,12 +316,8 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 				}
 				continue
 			case isRegion(f): // events must not go elsewhere for want of it: `config check` refuses the value
-				mend := "to be mended: the value of the setting " + f.Key
-				lost = append(lost, mend)
-				w.tell(d, []string{mend})
-				if n = literal(text); !isText {
-					n = literal(fmt.Sprint(value))
-				}
+				lost = append(lost, "to be mended: the value of the setting "+f.Key+", which says where data resides")
+				n = literal(cut(asText(value)))
 			default:
 				lost = append(lost, "not carried over: the value of the setting "+f.Key)
 				continue
@@ -288,17 +327,6 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 	}
 	return table, base, lost
 }
-
-// isRegion says that a setting tells where data resides: by a few words, or, called as such settings are, by a name or
-// an address of its own.
-func isRegion(f setting.Field) bool {
-	free := f.Transport && !f.Secret || len(f.Choices) > 0
-	return slices.Contains(f.Choices, "eu") || free && slices.Contains(regionWords, fold(f.Key))
-}
-
-// regionWords are what tools call such a setting.
-var regionWords = []string{"region", "residency", "instance", "endpoint", "datacenter", "datacentre", "cluster", "host",
-	"server"}
 
 // variable is a reference to a variable that the user has to set, to a value.
 func (w *writer) variable(name string, value any) *yaml.Node {
@@ -337,98 +365,28 @@ func (w *writer) written(v any, variable string) (*yaml.Node, error) {
 	return n, nil
 }
 
-func isAddress(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
-}
-
-// fieldFor is the setting that another tool calls key: by the same words, as the only one
-// that ends with them, as the one that tells the region where the key speaks of one, or as
-// the only one that is required, or has choices, whose words the key ends with.
-func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
-	for _, f := range s.Fields {
-		if fold(f.Key) == fold(key) {
-			return f, true
-		}
-	}
-	word := fold(key)
-	for _, fits := range []func(setting.Field) bool{
-		func(f setting.Field) bool { return len(word) >= 3 && strings.HasSuffix(fold(f.Key), word) },
-		func(f setting.Field) bool {
-			return isRegion(f) && slices.ContainsFunc(regionWords, func(w string) bool { return strings.HasSuffix(word, w) })
-		},
-		func(f setting.Field) bool { return f.Required && strings.HasSuffix(word, fold(f.Key)) },
-		func(f setting.Field) bool { return len(f.Choices) > 0 && strings.HasSuffix(word, fold(f.Key)) },
-	} {
-		var near []setting.Field
-		for _, f := range s.Fields {
-			if fits(f) {
-				near = append(near, f)
-			}
-		}
-		if len(near) == 1 {
-			return near[0], true
-		}
-	}
-	return setting.Field{}, false
-}
-
 // valueOf is a value as the setting takes it: one of a few words is found in what the
 // other tool shows instead of it.
 func (w *writer) valueOf(f setting.Field, value any, variable string) (*yaml.Node, bool) {
-	text, isText := value.(string)
 	if len(f.Choices) > 0 {
-		if !isText {
-			text = fmt.Sprint(value)
+		if on, isSwitch := value.(bool); isSwitch && slices.Contains(f.Choices, "1") {
+			value = map[bool]string{true: "1", false: "0"}[on]
 		}
-		for _, c := range f.Choices {
-			words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
-				return !unicode.IsLetter(r) &&
-					!unicode.IsDigit(r)
-			})
-			if strings.EqualFold(c, text) || slices.Contains(words, strings.ToLower(c)) {
-				return scalar(c), true
-			}
+		at := slices.IndexFunc(f.Choices, func(c string) bool {
+			return strings.EqualFold(c, asText(value)) || !isRegion(f) && slices.Contains(wordsOf(asText(value)), strings.ToLower(c))
+		})
+		if at < 0 {
+			return nil, false
 		}
-		return nil, false
+		return scalar(f.Choices[at]), true
 	}
 	n, err := w.written(value, variable)
 	return n, err == nil
 }
 
-// regionOf is what a value says of where data resides: a switch says it by its name, and the ordinary place is the
-// setting's default ("").
-func regionOf(f setting.Field, key string, value any) any {
-	switch v := value.(type) {
-	case bool:
-		var words strings.Builder
-		for i, r := range key {
-			if i > 0 && unicode.IsUpper(r) {
-				words.WriteByte(' ')
-			}
-			words.WriteRune(unicode.ToLower(r))
-		}
-		for _, word := range strings.FieldsFunc(words.String(), func(r rune) bool { return !unicode.IsLetter(r) }) {
-			if strings.HasPrefix(word, "europe") {
-				word = "eu"
-			}
-			if slices.Contains(f.Choices, word) {
-				if v {
-					return word
-				}
-				return ""
-			}
-		}
-	case string:
-		if slices.Contains([]string{"standard", "default"}, strings.ToLower(v)) && !slices.Contains(f.Choices, v) {
-			return ""
-		}
-	}
-	return value
-}
-
 // actions are the subscriptions whose actions the destination has.
-func (w *writer) actions(d *Destination, spec destination.Destination, name string) (list *yaml.Node, lost []string) {
+func (w *writer) actions(d *Destination, spec destination.Destination, name string) (list *yaml.Node, lost,
+	notes []string) {
 	list = &yaml.Node{Kind: yaml.SequenceNode}
 	on := 0
 	for _, s := range d.Subscriptions {
@@ -438,10 +396,15 @@ func (w *writer) actions(d *Destination, spec destination.Destination, name stri
 				s.Action))
 			continue
 		}
-		if strings.TrimSpace(s.Trigger) == "" {
-			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): it has no trigger", s.Name, s.Action))
+		if strings.TrimSpace(s.Trigger) == "" || s.Model != "" {
+			why := "it has no trigger"
+			if s.Model != "" {
+				why = "rows of the model " + s.Model + " feed it there, and no events"
+			}
+			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): %s", s.Name, s.Action, why))
 			continue
 		}
+		notes = append(notes, s.Notes...)
 		entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("action"), scalar(s.Action),
 			scalar("subscribe"), literal(s.Trigger)}}
 		entry.HeadComment = oneLine(s.Name)
@@ -468,9 +431,9 @@ func (w *writer) actions(d *Destination, spec destination.Destination, name stri
 		list.Content = append(list.Content, entry)
 	}
 	if on == 0 {
-		return &yaml.Node{Kind: yaml.SequenceNode}, append(lost, "none of its subscriptions is enabled")
+		return &yaml.Node{Kind: yaml.SequenceNode}, append(lost, "none of its subscriptions is enabled"), nil
 	}
-	return list, lost
+	return list, lost, notes
 }
 
 // known are the members of a mapping that the action has, and the names of the others. How

@@ -1,0 +1,89 @@
+package workspace
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// rudder sees an object of a workspace configuration.
+func (r *reader) rudder(o object) bool {
+	if definition := o.object("destinationDefinition"); definition != nil {
+		r.connection(o, definition, "")
+		return true
+	}
+	if o.object("sourceDefinition") == nil {
+		return false
+	}
+	name := cmp.Or(o.text("name"), o.text("id"))
+	r.sources[o.text("id")] = origin{name, o.off("enabled")}
+	see := func(inner object) bool {
+		definition := inner.object("destinationDefinition")
+		if definition == nil {
+			return r.rudder(inner)
+		}
+		r.connection(inner, definition, o.text("id"))
+		return true
+	}
+	for _, key := range r.rest(o, see, "id", "name", "enabled", "writeKey", "sourceDefinition") {
+		r.notes["sources."+key] = append(r.notes["sources."+key], name)
+	}
+	return true
+}
+
+// connection keeps a destination as it stands with a source.
+func (r *reader) connection(o, definition object, source string) {
+	config := o.object("config")
+	gone, _ := o.get("deleted").(bool)
+	d := &Destination{ID: o.text("id"), Name: o.text("name"), Filters: namedEvents(config), Code: definition.text("name"),
+		Disabled: o.off("enabled") || o.off("isConnectionEnabled") || gone}
+	d.Kind = cmp.Or(definition.text("displayName"), d.Code)
+	if source != "" {
+		d.Sources = []string{source}
+	}
+	for _, s := range settingsOf(config) {
+		switch which := config.text(eventFiltering); {
+		case s.Key == eventFiltering, s.Key == which, !holds(s.Value):
+		case s.Key == allowedEvents || s.Key == deniedEvents: // the list that does not hold
+			d.Notes = append(d.Notes, "means nothing: its "+s.Key)
+		default:
+			d.Settings = append(d.Settings, s)
+		}
+	}
+	if o.off("isProcessorEnabled") {
+		d.Losses = append(d.Losses, "devices alone send to it there (isProcessorEnabled is off)")
+	}
+	if list, _ := o.get("transformations").([]any); len(list) > 0 {
+		d.Losses = append(d.Losses, fmt.Sprintf("not carried over: its %d transformations are code: see `fanfold help "+
+			"transform` for steps", len(list)))
+	}
+	d.Notes = append(d.Notes, lost(r.rest(o, r.rudder, "id", "name", "enabled", "isConnectionEnabled", "isProcessorEnabled",
+		"deleted", "config", "destinationDefinition", "transformations"))...)
+	r.add(d)
+}
+
+// The settings by which RudderStack keeps track events away from a destination: which of the two lists holds.
+const eventFiltering, allowedEvents, deniedEvents = "eventFilteringOption", "whitelistedEvents", "blacklistedEvents"
+
+// namedEvents is the filter of a destination of RudderStack's that has a list of events.
+func namedEvents(config object) []Filter {
+	which := config.text(eventFiltering)
+	list, _ := config.get(which).([]any)
+	var names []string
+	for _, one := range list {
+		o, _ := one.(map[string]any)
+		if name := strings.TrimSpace(object(o).text("eventName")); name != "" {
+			names = append(names, `event = "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name)+`"`)
+		}
+	}
+	f := Filter{Name: which, Drop: true, If: `type = "track" and (` + strings.Join(names, " or ") + ")"}
+	switch {
+	case which == allowedEvents && len(names) == 0:
+		f.If = `type = "track"` // a list of none lets none through
+	case which == allowedEvents:
+		f.If = `type = "track" and !(` + strings.Join(names, " or ") + ")"
+	case len(names) == 0:
+		return nil
+	}
+	return []Filter{f}
+}
