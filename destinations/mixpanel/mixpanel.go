@@ -37,7 +37,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "mixpanel", Name: "Mixpanel", Summary: "product analytics", Docs: importDocs,
-			Integrations: []string{"Mixpanel (Actions)", "Actions Mixpanel"}, Elsewhere: []string{"MP"},
+			Integrations: []string{"Mixpanel (Actions)", "Actions Mixpanel"}, Elsewhere: []string{"MP", "Mixpanel (Legacy)"},
 			Backfill: "Events of any age go through /import and show up at their own time. Profiles are set to what " +
 				"the event says, in the order of delivery; nothing is triggered.",
 			Differences: destination.Differences(

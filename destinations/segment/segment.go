@@ -20,7 +20,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "segment", Name: "Segment", Summary: "HTTP tracking API, also of RudderStack", Docs: docs,
-			Integrations: []string{"Segment.io"},
+			Integrations: []string{"Segment.io"}, Elsewhere: []string{"Segment Connections"},
 			Backfill: "Events keep their messageId and timestamp; receivedAt and sentAt are those of the backfill. " +
 				"Whatever is connected to the source gets them again, live.",
 			Minimal: true,
