@@ -1,7 +1,6 @@
 package destination
 
 import (
-	"slices"
 	"sync"
 	"unsafe"
 
@@ -85,17 +84,19 @@ func (d *Deliveries) Detach() {
 	d.List, d.Stamps, d.arena = nil, nil, nil
 }
 
-// Reserve makes room for n bytes of items, so that the memory need not grow by doubling.
-func (d *Deliveries) Reserve(n int) { d.arena = slices.Grow(d.arena, n) }
+// Use has the items of later deliveries appended to the given memory, which is empty. What does not fit goes on in
+// memory of the list's own.
+func (d *Deliveries) Use(items []byte) { d.arena = items }
+
+// Memory is what the items lie in, up to the last one's end: the memory that was given, or, if they did not fit
+// into that, the list's own.
+func (d *Deliveries) Memory() []byte { return d.arena }
 
 // Size is how much memory the deliveries and their items take, in bytes.
 func (d *Deliveries) Size() int { return len(d.arena) + len(d.List)*int(unsafe.Sizeof(Delivery{})) }
 
 // Len is the length of all items, in bytes.
 func (d *Deliveries) Len() int { return len(d.arena) }
-
-// Cap is how much memory the list keeps for items.
-func (d *Deliveries) Cap() int { return cap(d.arena) }
 
 // Output is where an action's Item writes. Each value that is written and ended by Emit is one delivery; an
 // unfinished one is emitted when Item returns. Path, Method, Group (added to the batch key) and Wait apply to the

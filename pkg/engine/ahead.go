@@ -48,6 +48,7 @@ func (e *Engine) goAhead(b *block, only *lane) (todo []toRoute, all bool) {
 		}
 		r := b.routed()
 		r.split(len(b.chunk.Records))
+		r.room.inTurn = true
 		todo = append(todo, toRoute{g.lanes[i], r})
 	}
 	return todo, all
@@ -105,7 +106,8 @@ func (e *Engine) routePart(b *block, from, to int, todo []toRoute, i int) []toRo
 				if k > 0 && !at.CompareAndSwap(int32(k-1), int32(k)) {
 					return
 				}
-				rest[k].router.events(b, from, to, rest[k].out.parts[i], nil, true)
+				out := rest[k].out
+				rest[k].router.events(b, from, to, out.parts[i], &out.room, nil, true)
 			}
 		})
 		k, ok := watchAhead(rest, i, at, done)

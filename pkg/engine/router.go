@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -33,10 +32,10 @@ type router struct {
 	hands       *hands
 	group       *group // lanes that make the same deliveries of every event; nil: there are none
 
-	crashes atomic.Int64  // panics
-	hangs   atomic.Int64  // calls that did not return in time
-	stuck   atomic.Bool   // was stuck while other lanes waited for it: see routePart
-	grows   atomic.Uint64 // bits of the ratio of item bytes to input bytes
+	crashes atomic.Int64 // panics
+	hangs   atomic.Int64 // calls that did not return in time
+	stuck   atomic.Bool  // was stuck while other lanes waited for it: see routePart
+	grows   growth
 }
 
 const (
@@ -54,7 +53,8 @@ const (
 // it, and its memory.
 type routed struct {
 	parts   [16]*part
-	n       int           // number of parts
+	n       int // number of parts
+	room    room
 	done    chan struct{} // closed when it is complete; nil: it is not shared
 	holders atomic.Int32
 	spoiled atomic.Bool // a call that never returned may still read it
@@ -94,18 +94,15 @@ func (r *routed) release() {
 	if r.holders.Add(-1) > 0 {
 		return
 	}
-	size := 0
-	for _, p := range r.parts {
-		if p != nil {
-			size += p.list.Cap()
-		}
-	}
+	size := cap(r.room.buf)
 	if size >= 6<<20 || r.spoiled.Load() {
 		return
 	}
+	r.room.buf = r.room.buf[:0]
 	for _, p := range r.parts {
 		if p != nil {
 			p.list.Reset()
+			p.list.Use(nil)
 			p.events = p.events[:0]
 		}
 	}
@@ -170,7 +167,7 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 		r.part(b, first, end, out, i, isUrgent, true)
 	}
 	n := out.n
-	if n == 1 || !isUrgent || !r.cpu.another() {
+	if out.room.inTurn = n == 1 || !isUrgent || !r.cpu.another(); out.room.inTurn {
 		for i := range n {
 			route(i)
 		}
@@ -210,7 +207,7 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasP
 		done := make(chan struct{})
 		r.hands.do(func() {
 			defer close(done)
-			r.events(b, from, to, p, hung, isUrgent)
+			r.events(b, from, to, p, &out.room, hung, isUrgent)
 		})
 		at, ok := r.watch(p, done, isUrgent)
 		if ok {
@@ -285,8 +282,8 @@ func (p *part) yield(cpu *processors) bool {
 }
 
 // events routes the records of a block from one to before another. Those in hung are
-// rejected: the destination's code did not come back from them.
-func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUrgent bool) {
+// rejected: the destination's code did not come back from them. The items lie in memory of the room.
+func (r *router) events(b *block, from, to int, p *part, room *room, hung map[int]bool, isUrgent bool) {
 	p.env.Now, p.env.Consent, p.env.TriggerLive = r.now(), r.consent, r.triggerLive
 	p.stamp, p.filtered, p.live = r.plan.Stamp, 0, ""
 	items := b.items // more are added, perhaps, by who has given this up
@@ -297,8 +294,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 			size += len(b.chunk.Records[i].Raw)
 		}
 	}
-	grows := math.Float64frombits(r.grows.Load())
-	p.list.Reserve(int(float64(size) * grows * 1.05))
+	p.list.Use(room.lend(r.grows.of(size), float64(len(b.chunk.Records)-from)/float64(max(to-from, 1))))
 	s := slice{now: r.now}
 	if cap(p.events) < n {
 		p.events = make([]routedEvent, 0, n+n/8)
@@ -342,10 +338,8 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		p.events = append(p.events, re)
 	}
 	p.list.Rest()
-	if size > 0 {
-		// Parts are much like each other, so the largest recent ratio is kept.
-		r.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
-	}
+	room.back(p.list.Memory())
+	r.grows.learn(size, p.list.Len())
 }
 
 // live says what an old event would start at the partner; "": nothing.

@@ -239,7 +239,7 @@ func (r *reading) take() {
 	r.chunk = r.pool.Take()
 	c := r.chunk
 	if cap(c.Data) < chunkBytes {
-		c.Data = make([]byte, 0, chunkBytes+chunkBytes/4)
+		c.Data = make([]byte, 0, chunkBytes)
 	}
 	clear(c.Records)
 	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, As: r.why, Hint: r.hint,
@@ -295,7 +295,8 @@ func (r *reading) pull(n int) {
 			copy(grown, r.buf)
 			r.buf = grown
 		}
-		k, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
+		// No more than a chunk, so that chunks are of one size: memory is kept for the largest.
+		k, err := r.src.Read(r.buf[len(r.buf):min(max(n, chunkBytes), cap(r.buf))])
 		r.buf = r.buf[:len(r.buf)+k]
 		if err != nil {
 			r.eof = true
