@@ -119,7 +119,7 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 
 // mover copies deliveries out of blocks that are to be freed. The copies lie in pieces, each shared by several
 // deliveries of one action: those that wait together are mostly sent together, and then their piece can be reused.
-// A piece is small, because one waiting delivery keeps all of it.
+// A piece is small, because one waiting delivery keeps all of it. The texts of events are not in it: see copyOf.
 type mover struct {
 	filling []*piece // by action
 	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
@@ -139,7 +139,7 @@ type piece struct {
 }
 
 const (
-	pieceOfMoved = 16
+	pieceOfMoved = 32
 	textOfMoved  = 32 << 10
 )
 
@@ -152,7 +152,7 @@ func (m *mover) works(ws []*work) {
 }
 
 func (m *mover) work(w *work) *work {
-	p := m.room(w.d.Action, len(w.d.Item)+len(w.ev.raw))
+	p := m.room(w.d.Action, len(w.d.Item))
 	n, d := &p.works[p.nworks], &p.made[p.nworks]
 	p.nworks++
 	p.open++
@@ -172,7 +172,7 @@ func (m *mover) event(p *piece, le *laneEvent) *laneEvent {
 		p.nevents++
 		p.open++
 		*n = *le
-		n.raw, n.piece = p.copy(le.raw), p
+		n.raw, n.piece = le.b.copyOf(le.raw), p
 		le.moved = n
 	}
 	return le.moved
@@ -191,7 +191,16 @@ func (m *mover) room(action int32, text int) *piece {
 	return p
 }
 
-// copy copies a text into the piece, or into memory of its own when it is large.
+// copyOf copies the text of an event. Lanes that keep the text of the block share one copy, because the same events
+// wait in all lanes that are alike: sixteen lanes had a sixth of their memory in such copies.
+func (lb *laneBlock) copyOf(raw []byte) []byte {
+	if lb.text != nil {
+		return lb.text.Copy(raw)
+	}
+	return bytes.Clone(raw)
+}
+
+// copy copies an item into the piece, or into memory of its own when it is large.
 func (p *piece) copy(b []byte) []byte {
 	if len(b) == 0 || len(b) >= textOfMoved/4 || p.ntext+len(b) > textOfMoved {
 		return bytes.Clone(b) // nil must not become an empty text

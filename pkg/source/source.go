@@ -19,11 +19,13 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +91,9 @@ type Chunk struct {
 	Foreign string   // advice about records that are not events; "": none
 	pool    stock.Stock[Chunk]
 	others  atomic.Int32 // holders besides the first
+
+	mu     sync.Mutex
+	copies map[*byte][]byte // see Copy
 }
 
 // Retain adds a holder, which has to release the chunk, too.
@@ -101,11 +106,31 @@ func (c *Chunk) Release() {
 		return
 	}
 	c.others.Store(0)
+	clear(c.copies)
 	if cap(c.Data) <= 2*chunkBytes {
 		c.pool.Put(c)
 	} else if cap(c.Data) <= 4<<20 {
 		c.pool.PutLarge(c)
 	}
+}
+
+// Copy returns a copy of a record's text, the same one to all who ask for it while they hold the chunk. It may be
+// kept after the chunk is released. It is safe for concurrent use.
+func (c *Chunk) Copy(raw []byte) []byte {
+	if len(raw) == 0 {
+		return bytes.Clone(raw) // nil must not become an empty text
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.copies == nil {
+		c.copies = map[*byte][]byte{}
+	}
+	kept := c.copies[&raw[0]]
+	if len(kept) != len(raw) {
+		kept = bytes.Clone(raw)
+		c.copies[&raw[0]] = kept
+	}
+	return kept
 }
 
 // Source yields the records of a run's input.

@@ -722,3 +722,30 @@ func TestTar(t *testing.T) {
 		t.Errorf("cut off: read %s", got)
 	}
 }
+
+// TestCopiesAreShared: who asks for a copy of a record while holding the chunk gets the same one as others, which
+// outlives the chunk.
+func TestCopiesAreShared(t *testing.T) {
+	data := []byte("first second")
+	c := &source.Chunk{Data: data}
+	c.Retain()
+	one, other := c.Copy(data[:5]), c.Copy(data[6:])
+	if again := c.Copy(data[:5]); &again[0] != &one[0] || &one[0] == &data[0] {
+		t.Error("a second holder got another copy, or none")
+	}
+	if short := c.Copy(data[:3]); string(short) != "fir" {
+		t.Errorf("%q is the copy of a part", short)
+	}
+	if c.Copy(nil) != nil {
+		t.Error("nothing has become an empty text")
+	}
+	c.Release()
+	c.Release()
+	copy(data, "overwritten!")
+	if string(one) != "first" || string(other) != "second" {
+		t.Errorf("the copies are %q and %q", one, other)
+	}
+	if again := c.Copy(data[:5]); string(again) != "overw" {
+		t.Errorf("the next use of the chunk got %q", again)
+	}
+}

@@ -243,7 +243,7 @@ func (r *reading) take() {
 	}
 	clear(c.Records)
 	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, As: r.why, Hint: r.hint,
-		Foreign: r.foreign, pool: r.pool}
+		Foreign: r.foreign, pool: r.pool, copies: c.copies}
 	r.buf = c.Data
 }
 
