@@ -24,9 +24,8 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "attio", Name: "Attio", Summary: "customer relations", Docs: docs, Integrations: []string{"Attio (Actions)"},
 			Backfill: "Records become what the last call says; values of lists are added to. A repeat changes nothing.",
-			Differences: destination.Differences(
-				"no request to /v2/batch/records: every record is asserted by itself, so that each has its verdict", docs,
-			),
+			Differences: destination.Differences("no request to /v2/batch/records: every record is asserted by itself, so "+
+				"that each has its verdict", docs),
 		},
 		BaseURL: func(*Settings) string { return "https://api.attio.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
@@ -39,8 +38,8 @@ func New() destination.Destination {
 		Live: destination.Live{Does: "may run the workflows that wait for a record",
 			Docs: "https://attio.com/help/reference/integrations-automations/workflows/workflows-block-library"},
 		Actions: destination.Actions{
-			destination.Action("identifyUser", "Identify user").On(`type = "identify"`).Doc(
-				"Asserts a person, and then the user who it is.").
+			destination.Action("identifyUser", "Identify user").On(`type = "identify"`).
+				Doc("Asserts a person, and then the user who it is.").
 				Fields(
 					field.Text("email_address").Email().Required().From("$.traits.email", "$.email"),
 					field.UserID("user_id").Required(),

@@ -51,24 +51,20 @@ func New() destination.Destination {
 				Fields(
 					field.Text("action").Required().From("$.event"),
 					field.Text("email").Email().Required().From("$.properties.email", "$.context.traits.email"),
-					field.Object("properties").From("$.properties"),
-					field.Timestamp("occurred_at"),
+					field.Object("properties").From("$.properties"), field.Timestamp("occurred_at"),
 				).
 				Post("/v2/{settings.account_id}/events/batches", batch("events", body.Object(
-					body.Same("email", "action", "properties"),
-					body.Member("occurred_at", body.From("occurred_at").ISO()),
+					body.Same("email", "action", "properties"), body.Member("occurred_at", body.From("occurred_at").ISO()),
 				))).AllOrNothing(),
 			destination.Action("identify", "Identify").On(`type = "identify"`).Doc("Makes a subscriber or updates it.").
 				Fields(
 					field.Object("custom_fields").From("$.traits.custom_fields"),
-					field.Text("email").Email().Required().From("$.traits.email"),
-					field.IP("ip").Format("ipv4"),
-					field.Text("phone").From("$.traits.phone"),
+					field.Text("email").Email().Required().From("$.traits.email"), field.IP("ip").Format("ipv4"),
+					field.Texts("phone = traits.phone"),
 					field.Text("initial_status").From("$.traits.initial_status").Else("unsubscribed"),
-					field.Text("status").From("$.traits.status"),
-					field.Time("status_updated_at").From("$.traits.status_updated_at"),
+					field.Texts("status = traits.status"), field.Time("status_updated_at").From("$.traits.status_updated_at"),
 					field.Text("tags").From("$.traits.tags").Doc("Tags, with commas between them."),
-					field.Text("timezone").From("$.context.timezone"),
+					field.Texts("timezone = context.timezone"),
 				).
 				Post("/v2/{settings.account_id}/subscribers/batches", batch("subscribers", body.Object(
 					body.Same("custom_fields", "email", "phone", "initial_status", "status", "status_updated_at"),

@@ -23,7 +23,6 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	given := func(path string) body.Cond { return body.From(path).Given() }
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "linkedin-conversions", Name: "LinkedIn Conversions API", Summary: "advertising", Docs: docs, Minimal: true,
@@ -54,19 +53,19 @@ func New() destination.Destination {
 					field.Text("conversionId").Doc("ID of the conversion rule, instead of the setting's."),
 					field.Time("conversionHappenedAt").Required().From("$.timestamp"),
 					field.Object("conversionValue", field.Currency("currencyCode"), field.Text("amount").From("$.properties.revenue")),
-					field.MessageID("eventId"), field.Text("email").From("$.traits.email", "$.context.traits.email",
-						"$.properties.email"), field.Texts("linkedInUUID", "acxiomID", "oracleID"),
+					field.MessageID("eventId"), field.Texts("email = traits.email, context.traits.email, properties.email",
+						"linkedInUUID", "acxiomID", "oracleID"),
 					field.Object("userInfo", field.Text("firstName").Required(), field.Text("lastName").Required(),
 						field.Texts("companyName", "title", "countryCode")),
 					field.Text("externalIds").List(),
 				).
 				TimeField("conversionHappenedAt").
-				Needs(body.Any(given("conversionId"), body.Setting("conversion_id")),
+				Needs(body.Any(body.From("conversionId").Given(), body.Setting("conversion_id")),
 					"conversionId is required, or the setting conversion_id").
 				NeedsOneOf("email", "linkedInUUID", "acxiomID", "oracleID", "userInfo").
 				Header("Linkedin-Version", body.Setting("version")).Header("X-Restli-Protocol-Version", body.Const("2.0.0")).
 				Header("X-Restli-Method", body.Const("BATCH_CREATE")).
-				Post("/rest/conversionEvents", body.Object(body.Member("elements", body.Items(conversion())))).
+				Post("/rest/conversionEvents", body.Batch("elements", conversion())).
 				Verdicts(destination.ByPosition("elements", "status", "error.message")),
 		},
 		Presets: []destination.Preset{{

@@ -51,13 +51,10 @@ func New() destination.Destination {
 					field.Time("createdAt").Format("date-time"),
 					field.Object("customAttributes").From("$.traits").Doc("Properties of the contact, which Loops has to know."),
 					field.Text("email").Email().From("$.traits.email", "$.email"),
-					field.Text("firstName").From("$.traits.firstName"),
-					field.Text("lastName").From("$.traits.lastName"),
+					field.Texts("firstName", "lastName").Below("$.traits"),
 					field.Object("mailingLists").Doc("Ids of mailing lists: true puts the contact on one, false takes it off."),
 					field.Text("source").From("$.traits.source").Else("fanfold"),
-					field.Boolean("subscribed"),
-					field.Text("userGroup").From("$.traits.userGroup"),
-					field.UserID("userId").Required(),
+					field.Boolean("subscribed"), field.Texts("userGroup = traits.userGroup"), field.UserID("userId").Required(),
 				).
 				Put("/v1/contacts/update", body.Object(
 					body.Spread("customAttributes"),
@@ -69,15 +66,13 @@ func New() destination.Destination {
 				Doc("Starts the workflows that wait for the event.").
 				Fields(
 					field.Text("email").Email().From("$.properties.email", "$.context.traits.email"),
-					field.Text("eventName").Required().From("$.event"),
-					field.UserID("userId").Required(),
+					field.Text("eventName").Required().From("$.event"), field.UserID("userId").Required(),
 					field.Object("contactProperties").Doc("Properties to set of the contact."),
 					field.Object("eventProperties").From("$.properties"),
 				).
 				Header("Idempotency-Key", body.InsertID().UUID()).
 				Post("/v1/events/send", body.Object(
-					body.Spread("contactProperties"),
-					body.Same("email", "eventName", "userId", "eventProperties"),
+					body.Spread("contactProperties"), body.Same("email", "eventName", "userId", "eventProperties"),
 				)).
 				Success(
 					destination.JSON(eventDocs, success),

@@ -4,7 +4,6 @@ package moengage
 
 import (
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -22,19 +21,14 @@ const docs = "https://www.moengage.com/docs/api/data/data-overview"
 
 // New declares the destination.
 func New() destination.Destination {
-	minute := func(n float64) destination.ActionLimits {
-		r := destination.Rate{N: n, Per: time.Minute, Of: destination.Requests, Docs: docs}
-		return destination.ActionLimits{Rates: []destination.Rate{r}}
-	}
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "moengage", Name: "MoEngage", Summary: "customer engagement", Docs: docs,
 			Integrations: []string{"Moengage (Actions)"}, Minimal: true,
 			Backfill: "Events keep their own time, and campaigns that wait for one may be triggered by it: pause them. " +
 				"Attributes are what the last call says. A repeat of an event counts twice.",
-			Differences: destination.Differences(
-				"MoEngage does not describe the answers at its address for Segment: those of its Data API are taken for it", docs,
-			),
+			Differences: destination.Differences("MoEngage does not describe the answers at its address for Segment: those of "+
+				"its Data API are taken for it", docs),
 		},
 		BaseURL: func(s *Settings) string {
 			// https://www.moengage.com/docs/api/introduction#data-centers
@@ -52,10 +46,10 @@ func New() destination.Destination {
 			call("trackEvent", "Track event", field.Text("event").Required().From("$.event"),
 				field.Object("properties").From("$.properties"), field.Text("project_name").Doc("Nothing is sent of it.")).
 				On(`type = "track"`).Doc("An event of a person.").
-				Post(path, sent(body.Same("event", "properties"))).Limits(minute(30_000)),
+				Post(path, sent(body.Same("event", "properties"))).Rates(docs, "30000/m"),
 			call("identifyUser", "Identify user", field.Object("traits").From("$.traits")).
 				On(`type = "identify"`).Doc("Sets attributes of a person.").
-				Post(path, sent(body.Same("traits"))).Limits(minute(10_000)),
+				Post(path, sent(body.Same("traits"))).Rates(docs, "10000/m"),
 		},
 	}.Destination()
 }
@@ -66,8 +60,7 @@ const path = "/v1/integrations/segment?appId={settings.api_id}"
 func call(slug, title string, own ...field.Set) *destination.Declared {
 	return destination.Action(slug, title).Fields(
 		field.Text("type").Required().From("$.type"), field.UserID("userId"), field.AnonymousID("anonymousId"),
-		field.Text("os_name").From("$.context.os.name"), field.Text("app_version").From("$.context.app.version"),
-		field.Text("library_version").From("$.context.library.version"), field.Timestamp("timestamp"),
+		field.Context("os_name", "app_version", "library_version"), field.Timestamp("timestamp"),
 		field.Boolean("update_existing_only").Doc("Only of people who are there already."),
 	).Fields(own...).NeedsOneOf("userId", "anonymousId")
 }

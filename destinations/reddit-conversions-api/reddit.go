@@ -26,10 +26,8 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "reddit-conversions-api", Name: "Reddit Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Reddit Conversions Api"}, Elsewhere: []string{"Reddit"},
-			Differences: destination.Differences(
-				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
-					"code", docs,
-			),
+			Differences: destination.Differences("a phone number is hashed by its digits, less an extension, a 00 in front "+
+				"and the (0) behind a country's code", docs),
 			Backfill: "Only events of the last seven days are taken; they count for attribution at their own time. " +
 				"Repeats are recognised by conversion_id for two days.",
 		},
@@ -71,28 +69,24 @@ func New() destination.Destination {
 
 // report is an action; kind is the field and the member with the event's name.
 func report(slug, title string, kind field.Line, name body.Members) *destination.Declared {
-	of := func(key string) []string { return []string{"$.context.traits." + key, "$.properties." + key} }
-	given := func(key string) []string {
-		return []string{"$.integrations.Reddit Conversions Api." + key, "$.properties." + key}
-	}
+	const own = "$.integrations.Reddit Conversions Api"
 	hash := func(key, path, form string) body.Members { return body.Member(key, body.From(path).Given().Hash(form)) }
 	ios := body.From("user.device_type").Lower().Is("ios", "apple")
 	return destination.Action(slug, title).Fields(
-		field.Timestamp("event_at").Required(), kind, field.Text("click_id").From(given("click_id")...),
-		field.Products("products", field.Text("category").From("$.category"), field.Text("id").From("$.product_id"),
-			field.Text("name").From("$.name")),
+		field.Timestamp("event_at").Required(), kind, field.Texts("click_id").Below(own, "$.properties"),
+		field.Products("products", field.Texts("category = category", "id = product_id", "name = name")),
 		field.Object("user",
-			field.Text("advertising_id").From("$.context.device.advertisingId"),
-			field.Text("device_type").From("$.context.device.type"), field.Text("email").From(of("email")...),
+			field.Texts("advertising_id = context.device.advertisingId", "device_type = context.device.type",
+				"email = context.traits.email, properties.email"),
 			field.AnyID("external_id"), field.IP("ip_address"), field.UserAgent("user_agent"),
-			field.Text("uuid").From(given("uuid")...), field.Text("phone_number").From(of("phone")...),
+			field.Texts("uuid").Below(own, "$.properties"),
+			field.Texts("phone_number = context.traits.phone, properties.phone"),
 		),
 		field.Object("data_processing_options",
 			field.Text("country"), field.Text("modes").OneOf("LDU"), field.Text("region")),
-		field.Object("screen_dimensions",
-			field.Integer("height").From("$.context.screen.height"), field.Integer("width").From("$.context.screen.width")),
-		field.Object("event_metadata", field.Currency("currency"), field.Integer("item_count").From("$.properties.quantity"),
-			field.Number("value_decimal").From("$.properties.revenue", "$.properties.total")),
+		field.Object("screen_dimensions", field.Integers("height", "width").Below("$.context.screen")),
+		field.Object("event_metadata", field.Currency("currency"), field.Integers("item_count = properties.quantity"),
+			field.Numbers("value_decimal = properties.revenue, properties.total")),
 		field.MessageID("conversion_id"),
 	).TimeField("event_at").Post("/api/v2.0/conversions/events/{settings.ad_account_id}", body.Object(
 		body.Member("events", body.Items(body.Object(

@@ -26,9 +26,8 @@ func New() destination.Destination {
 			Slug: "sendgrid", Name: "SendGrid", Summary: "e-mail", Docs: docs, Minimal: true,
 			Backfill: "Contacts are updated some time later: what SendGrid then finds wrong, it does not tell here. " +
 				"sendEmail sends a mail to a person for every event, now, and again when it is repeated: no preset does.",
-			Differences: destination.Differences(
-				"no request to /v3/marketing/field_definitions: customFields has the ids of custom fields, not their names", docs,
-			),
+			Differences: destination.Differences("no request to /v3/marketing/field_definitions: customFields has the ids of "+
+				"custom fields, not their names", docs),
 		},
 		// https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/regional-email
 		Hosts: map[string]string{"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"},
@@ -38,32 +37,30 @@ func New() destination.Destination {
 			destination.Action("updateUserProfile", "Update user profile").On(`type = "identify"`).
 				Doc("Makes a contact or updates it.").
 				Fields(
-					trait("first_name", 50, "first_name"), trait("last_name", 50, "last_name"),
-					trait("country", 50, "address.country"), trait("postal_code", 0, "address.postal_code"),
-					trait("city", 60, "address.city"), trait("state", 50, "address.state"),
-					trait("address_line_1", 100, "address.line1"), trait("address_line_2", 100, "address.line2"),
-					trait("phone_number", 0, "phone"), trait("whatsapp", 0, "whatsapp"), trait("line", 0, "line"),
-					trait("facebook", 0, "facebook"), trait("unique_name", 0, "unique_name"),
-					trait("primary_email", 254, "email"), trait("phone_number_id", 0, "phone"),
-					trait("external_id", 254, "external_id"), field.AnonymousID("anonymous_id").AtMost(254),
+					traits(50, "first_name", "last_name", "country = .address.country"),
+					traits(0, "postal_code = .address.postal_code"), traits(60, "city = .address.city"),
+					traits(50, "state = .address.state"),
+					traits(100, "address_line_1 = .address.line1", "address_line_2 = .address.line2"),
+					traits(0, "phone_number = .phone", "whatsapp", "line", "facebook", "unique_name"),
+					traits(254, "primary_email = .email"), traits(0, "phone_number_id = .phone"), traits(254, "external_id"),
+					field.AnonymousID("anonymous_id").AtMost(254),
 					field.Object("customFields").Doc("Values of custom fields, by the ids of these."),
 				).
 				NeedsOneOf("primary_email", "phone_number_id", "external_id", "anonymous_id").
-				Put("/v3/marketing/contacts", body.Object(body.Member("contacts", body.Items(body.Object(
+				Put("/v3/marketing/contacts", body.Batch("contacts", body.Object(
 					body.Fields("state", "primary_email", "customFields"),
 					body.Copy("email = primary_email", "state_province_region = state"),
-					body.Member("custom_fields", body.First(body.From("customFields"), body.Empty())),
-				))))).
+					body.Member("custom_fields", body.From("customFields").Else(body.Empty())),
+				))).
 				AllOrNothing().Header("Accept", body.Const("application/json")).
 				BatchEvents(30_000, docs).BatchBytes(6_000_000, docs).
 				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
 			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").
 				Live("sends a mail to a person", mailDocs).
 				Fields(
-					address("from").Required(), address("to").Required(),
-					address("cc").List(), address("bcc").List(), address("reply_to"),
-					field.Object("headers"), field.Object("dynamic_template_data"), field.Object("custom_args"),
-					field.Text("template_id").Required(),
+					address("from").Required(), address("to").Required(), address("cc").List(), address("bcc").List(),
+					address("reply_to"), field.Object("headers"), field.Object("dynamic_template_data"),
+					field.Object("custom_args"), field.Text("template_id").Required(),
 					field.Text("send_at").Format("date-time").Doc("When to send it, at most 72 hours from now."),
 					field.Text("categories").List(), field.Text("ip_pool_name"),
 					field.Text("group_id").Doc("Group that a person can unsubscribe from."),
@@ -82,9 +79,10 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-// trait is a text out of traits or properties; most is how many characters SendGrid takes.
-func trait(key string, most float64, path string) field.Line {
-	return field.Text(key).From("$.traits."+path, "$.properties."+path).AtMost(most)
+// traits are texts out of traits or properties; most is how many characters SendGrid takes.
+func traits(most float64, keys ...string) field.Lines {
+	return field.Texts(keys...).Below("$.traits", "$.properties").
+		With(func(l field.Line) field.Line { return l.AtMost(most) })
 }
 
 func address(key string) field.Line {

@@ -32,11 +32,10 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "snap-conversions-api", Name: "Snap Conversions API", Summary: "advertising", Docs: docs,
-			Integrations: []string{"Snap Conversions Api"}, Elsewhere: []string{"Snap Conversions", "Snapchat Conversion", "Snapchat Conversions API"},
-			Differences: destination.Differences(
-				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
-					"code", docs,
-			),
+			Integrations: []string{"Snap Conversions Api"},
+			Elsewhere:    []string{"Snap Conversions", "Snapchat Conversion", "Snapchat Conversions API"},
+			Differences: destination.Differences("a phone number is hashed by its digits, less an extension, a 00 in front "+
+				"and the (0) behind a country's code", docs),
 			Backfill: "Only events of the last 37 days count. Repeats are recognised by event_id.",
 		},
 		BaseURL: func(*Settings) string { return "https://tr.snapchat.com" },
