@@ -49,6 +49,9 @@ func (a *app) loadConfig() (*config.File, error) {
 		if a.dotenv, err = reference.Dotenv(path); err != nil {
 			return nil, &usageError{err}
 		}
+		if v, ok := a.dotenv["FANFOLD_PROFILE"]; ok && !a.hasProfile {
+			a.profile, a.hasProfile = v, true
+		}
 	}
 	f, err := a.world().Parse(path, data)
 	f.Piped = !isRegular(path)
@@ -86,14 +89,15 @@ func (a *app) suppression(f *config.File) (_ *suppress.Set, err error) {
 	for _, path := range f.Suppress {
 		list, wrong := os.Open(path)
 		if wrong != nil {
-			return nil, usagef("suppress: %w: nothing is sent without this list", wrong)
+			return nil, &usageError{&config.Problem{File: f.Path, Line: f.SuppressLine,
+				Err: fmt.Errorf("suppress: %w: nothing is sent without this list", wrong)}}
 		}
 		defer func() { err = errors.Join(err, list.Close()) }()
 		lists[path] = list
 	}
 	set, err := suppress.Read(lists)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &usageError{&config.Problem{File: f.Path, Line: f.SuppressLine, Err: err}}
 	}
 	if len(lists) > 0 && set.Len() == 0 {
 		a.sayf("warning: suppress: there is no id in %s: nobody is kept back", strings.Join(f.Suppress, ", "))

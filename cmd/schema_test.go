@@ -156,8 +156,11 @@ func TestSchema(t *testing.T) {
 		"empty":     "{}",
 		"starter":   starter,
 		"cassettes": "cassettes: {redact: [a, b], allow: c}",
-		"profile":   "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
-		"globals":   "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
+		"choices":   "destinations: {mixpanel: {settings: {strict_mode: 0}}}",
+		"rates": "destinations: {a: {type: webhook, rate: 50/s}, b: {type: webhook, rate: 20MB/m, timeout: 1m30s}, " +
+			"c: {type: webhook, rate: none, override_limits: true}, d: {type: webhook, rate: '${RATE}', base_url: '${B}/x'}}",
+		"profile": "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
+		"globals": "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
 		"segment": "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: " +
 			"\"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', " +
 			"enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
@@ -223,6 +226,12 @@ func TestSchema(t *testing.T) {
 		"step":            "transform: [{dorp: x}]",
 		"profile":         "profiles: {staging: {destinations: {a: {bas_url: x}}}}",
 		"no list":         "transform: {drop: x}",
+		"two steps":       "transform: [{drop: x, remove: [a]}]",
+		"only when":       "transform: [{when: x}]",
+		"rate":            "destinations: {a: {type: webhook, rate: 50}}",
+		"another rate":    "destinations: {a: {type: webhook, rate: fast}}",
+		"timeout":         "destinations: {a: {type: webhook, timeout: 30}}",
+		"address":         "destinations: {a: {type: webhook, base_url: x}}",
 		"list":            "destinations: []",
 		"retry":           "destinations: {a: {type: webhook, retry: {atempts: 1}}}",
 	} {

@@ -17,10 +17,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 )
@@ -59,7 +61,7 @@ func (c *Client) Secret(ctx context.Context, name string) (string, error) {
 		text = string(data)
 	}
 	if !hasMember {
-		return text, nil
+		return strings.TrimRight(text, "\r\n"), nil // as a file's: an editor has put it there
 	}
 	var members map[string]any
 	if json.Unmarshal([]byte(text), &members) != nil {
@@ -69,8 +71,11 @@ func (c *Client) Secret(ctx context.Context, name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("the secret has no member %s", member)
 	}
-	if s, isText := v.(string); isText {
-		return s, nil
+	switch v := v.(type) {
+	case nil:
+		return "", fmt.Errorf("the member %s of the secret is null", member)
+	case string:
+		return strings.TrimRight(v, "\r\n"), nil
 	}
 	data, err := json.Marshal(v)
 	return string(data), err
@@ -82,7 +87,7 @@ func (c *Client) Secret(ctx context.Context, name string) (string, error) {
 func (c *Client) Parameter(ctx context.Context, name string) (string, error) {
 	var out struct{ Parameter struct{ Value string } }
 	err := c.call(ctx, "ssm", "AmazonSSM.GetParameter", map[string]any{"Name": name, "WithDecryption": true}, &out)
-	return out.Parameter.Value, err
+	return strings.TrimRight(out.Parameter.Value, "\r\n"), err
 }
 
 // call makes one request of the services' JSON protocol.
@@ -108,30 +113,57 @@ func (c *Client) call(ctx context.Context, service, target string, in, out any) 
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/",
-		bytes.NewReader(body))
+	wait := retry.NewExponentialJitterBackoff(maxWait)
+	for attempt := 0; ; attempt++ {
+		again, err := c.ask(ctx, cfg, service, target, strings.TrimSuffix(endpoint, "/")+"/", body, out)
+		if err == nil || !again || attempt == attempts-1 {
+			return err
+		}
+		d, wrong := wait.BackoffDelay(attempt, err)
+		if wrong != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(d):
+		}
+	}
+}
+
+// As the SDK's own clients have it.
+const (
+	attempts = 3
+	maxWait  = 5 * time.Second
+)
+
+// ask makes the request once. again says that it may succeed another time.
+func (c *Client) ask(ctx context.Context, cfg aws.Config, service, target, endpoint string, body []byte, out any) (
+	again bool, err error,
+) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("the AWS endpoint is no address: %w", err)
+		return false, fmt.Errorf("the AWS endpoint is no address: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", target)
 	creds, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {
-		return fmt.Errorf("there are no AWS credentials: %w", err)
+		return false, fmt.Errorf("there are no AWS credentials: %w", err)
 	}
 	sum := sha256.Sum256(body)
 	if err = v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, cfg.Region,
 		c.Now()); err != nil {
-		return fmt.Errorf("signing the request: %w", err)
+		return false, fmt.Errorf("signing the request: %w", err)
 	}
 	resp, err := c.HTTP.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("asking %s: %w", req.URL.Host, err)
+		return ctx.Err() == nil, fmt.Errorf("asking %s: %w", req.URL.Host, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", req.URL.Host, err)
+		return true, fmt.Errorf("reading the answer of %s: %w", req.URL.Host, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var problem struct {
@@ -141,10 +173,15 @@ func (c *Client) call(ctx context.Context, service, target string, in, out any) 
 		}
 		_ = json.Unmarshal(data, &problem) // what it is not is empty
 		kind := problem.Type[strings.LastIndexByte(problem.Type, '#')+1:]
-		return fmt.Errorf("%s answered %d %s: %s%s", req.URL.Host, resp.StatusCode, kind, problem.Message, problem.Message2)
+		again = resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || slices.Contains(throttled, kind)
+		return again, fmt.Errorf("%s answered %d %s: %s%s", req.URL.Host, resp.StatusCode, kind, problem.Message, problem.Message2)
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("the answer of %s is not what it documents", req.URL.Host)
+		return false, fmt.Errorf("the answer of %s is not what it documents", req.URL.Host)
 	}
-	return nil
+	return false, nil
 }
+
+// throttled are the errors by which AWS says that it was asked too often.
+var throttled = []string{"ThrottlingException", "Throttling", "ThrottledException", "RequestThrottledException",
+	"TooManyRequestsException", "RequestLimitExceeded"}

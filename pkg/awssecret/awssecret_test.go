@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -74,5 +76,52 @@ func TestFetch(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	if _, err := c.Secret(context.Background(), "plain"); err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
 		t.Errorf("without a region: %v", err)
+	}
+}
+
+// scripted answers a request after the other.
+type scripted struct {
+	answers []string // STATUS BODY
+	asked   int
+}
+
+func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := s.answers[min(s.asked, len(s.answers)-1)]
+	s.asked++
+	status, body, _ := strings.Cut(answer, " ")
+	code, err := strconv.Atoi(status)
+	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(body)), Request: r}, err
+}
+
+// TestAskedAgain: what is refused for the moment is asked for again, as often as the SDK would; the rest is not.
+func TestAskedAgain(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": "http://aws.example", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "b",
+		"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	const throttled, took = `400 {"__type":"ThrottlingException"}`, `200 {"SecretString":"s3cret\r\n"}`
+	for _, c := range []struct {
+		answers []string
+		name    string
+		asked   int
+		want    string // "": an error
+	}{
+		{[]string{throttled, "500 {}", took}, "x", 3, "s3cret"},
+		{[]string{throttled}, "x", 3, ""},
+		{[]string{"503 busy", took}, "x", 2, "s3cret"},
+		{[]string{`400 {"__type":"AccessDeniedException"}`, took}, "x", 1, ""},
+		{[]string{`200 {"SecretString":"{\"a\":null,\"b\":\"t\\n\"}"}`}, "x#a", 1, ""},
+		{[]string{`200 {"SecretString":"{\"a\":null,\"b\":\"t\\n\"}"}`}, "x#b", 1, "t"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{answers: c.answers}
+			got, err := (&Client{HTTP: s, Now: time.Now}).Secret(t.Context(), c.name)
+			if s.asked != c.asked || got != c.want || (err == nil) != (c.want != "") {
+				t.Errorf("%q: asked %d times, %q, %v", c.answers, s.asked, got, err)
+			}
+		})
 	}
 }

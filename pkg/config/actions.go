@@ -159,7 +159,15 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 	}
 	keys := map[string]bool{}
 	whole := false // the mapping is one directive: its keys are known with an event only
+	if s.mapping != nil && s.mapping.Tag == "!!null" {
+		s.mapping = nil
+	}
 	if s.mapping != nil {
+		if n, err := jsonNode(s.mapping); err == nil && n.Kind != yaml.MappingNode {
+			p.add(s.mapping.Line, "%s: action %s: mapping has to be a table of the action's fields, not %s", o.Name, s.Action,
+				nodeKind(n))
+			return
+		}
 		doc, err := document.JSON(s.mapping)
 		if err == nil {
 			s.Mapping, err = mapping.Parse(doc)

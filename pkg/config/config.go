@@ -51,9 +51,10 @@ type File struct {
 	Globals      map[string]Global
 	Profiles     []string // names of those that there are
 	// Suppress are the files that list who must not be sent anything.
-	Suppress []string
-	Tests    []Test
-	Notes    []string // warnings about what stands outside of the destinations
+	Suppress     []string
+	SuppressLine int // where they are named
+	Tests        []Test
+	Notes        []string // warnings about what stands outside of the destinations
 	// Piped says that the file was read from a pipe: its path is of no use later. The
 	// caller of Parse sets it.
 	Piped bool

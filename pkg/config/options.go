@@ -44,7 +44,7 @@ func options() []option {
 		{"actions", "instead of the presets: a list of {action, subscribe, mapping}; Segment's subscriptions can be " +
 			"pasted whole, as their API has them (actionSlug, trigger, settings, enabled)", form{}, (*Opened).readActions},
 		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit. Raising it, or none, needs " +
-			"override_limits: true", textForm(), (*Opened).readRate},
+			"override_limits: true", likeForm(destination.RatePattern + `|^\s*none\s*$`), (*Opened).readRate},
 		{"order", "user keeps the order of a user's events, also while some are tried again: what comes later waits. " +
 			"`destinations show` says which destinations do so anyhow", wordForm("user"),
 			text(oneOf("user"), func(o *Opened, _ string) { o.Config.Order = true })},
@@ -55,9 +55,9 @@ func options() []option {
 			text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
 		{"compression", "of requests: auto (default), gzip or none", wordForm(compressions...),
 			text(oneOf(compressions...), func(o *Opened, s string) { o.Compression = s })},
-		{"timeout", "of one request, like 30s", textForm(),
+		{"timeout", "of one request, like 30s", likeForm(`^(?:[0-9.]+(?:ns|us|µs|ms|s|m|h))+$`),
 			text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
-		{"base_url", "instead of the partner's scheme, host and path prefix", textForm(),
+		{"base_url", "instead of the partner's scheme, host and path prefix", likeForm(`^[Hh][Tt][Tt][Pp][Ss]?://`),
 			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
 		{"retry", "{attempts: 8, max_time: 15m}, or on the command line attempts=8,max_time=15m; a partner that only says 429 is asked " +
 			"again, later each time, without end, or until max_time, if you set it: then the destination stops", retryForm(),
@@ -142,7 +142,7 @@ func (o *Opened) checkBatches(p *problems) {
 		if n == nil {
 			return
 		}
-		if written, _ := count(n.Value); written != given {
+		if written, wrong := count(n.Value); wrong != "" || written != given {
 			return // it was wrong, or the caller wants another
 		}
 		most, docs := 0, ""

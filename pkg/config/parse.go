@@ -37,6 +37,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	}
 	checkTwice(doc, p)
 	checkTags(doc, p)
+	checkMeant(doc, p)
 	left := mostNodes
 	root, over := follow(doc.Content[0], 0, &left)
 	if over != nil {
@@ -57,7 +58,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 		case key.Value == "cassettes":
 			f.readCassettes(value, p)
 		case key.Value == "suppress":
-			f.Suppress = f.texts("suppress", value, p)
+			f.Suppress, f.SuppressLine = f.texts("suppress", value, p), key.Line
 			for i, path := range f.Suppress {
 				if !filepath.IsAbs(path) && f.Path != "" {
 					f.Suppress[i] = filepath.Join(filepath.Dir(f.Path), path)
@@ -258,6 +259,9 @@ var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
 // shellRef is a variable with what else shells know of them: a default, a message.
 var shellRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+?=][^}]*\}`)
 
+// otherRef is what templates and shells take for a value that is kept elsewhere.
+var otherRef = regexp.MustCompile(`^(?:\{\{\s*[A-Z_][A-Z0-9_]*\s*\}\}|\$\([^)]*\)|%[A-Z_][A-Z0-9_]*%)$`)
+
 // noVariable stands for a ${ that begins no variable.
 const noVariable = "$${"
 
@@ -269,10 +273,18 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 		// The value is not shown: it may be a secret after all.
 		p.note(n.Line, "the value looks like an environment variable, but is a text: ${NAME} is one")
 	}
+	if n.Kind == yaml.ScalarNode && otherRef.MatchString(n.Value) {
+		p.note(n.Line, "the value looks like one that another program fills in, but is a text here: ${NAME} is a variable, "+
+			"and exec:COMMAND in a setting what a command prints")
+	}
 	m := shellRef.FindStringSubmatch(strings.ReplaceAll(n.Value, noVariable, ""))
 	if n.Kind == yaml.ScalarNode && m != nil {
 		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it; in a text that "+
 			"is none, write $${", m[1])
+	} else if n.Kind == yaml.ScalarNode && strings.Contains(envRef.ReplaceAllString(strings.ReplaceAll(n.Value, noVariable,
+		""), ""), "${") {
+		p.add(n.Line, "${ begins a variable, like ${NAME}, and this is none: no blanks stand in it, and } ends it; in a text "+
+			"that is none, write $${")
 	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		parts := strings.Split(n.Value, noVariable)

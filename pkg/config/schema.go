@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/api"
@@ -30,8 +31,23 @@ func countForm() form {
 		"pattern": `^[0-9]+$|` + holdsVariable}}}
 }
 
+// likeForm is a text of some form.
+func likeForm(pattern string) form {
+	return form{"type": "string", "pattern": pattern + "|" + holdsVariable}
+}
+
+// wordForm is one of a few words, some of which YAML reads as something else where they stand without quotes.
 func wordForm(words ...string) form {
-	return form{"anyOf": []form{{"enum": words}, {"type": "string", "pattern": holdsVariable}}}
+	var all []any
+	for _, w := range words {
+		all = append(all, w)
+		if n, err := strconv.Atoi(w); err == nil {
+			all = append(all, n)
+		} else if b, wrong := boolean(w); wrong == "" {
+			all = append(all, b)
+		}
+	}
+	return form{"anyOf": []form{{"enum": all}, {"type": "string", "pattern": holdsVariable}}}
 }
 
 func retryForm() form {
@@ -178,10 +194,12 @@ func (w *World) optionForms() form {
 
 func stepForm() form {
 	properties := form{"when": textForm().with("a filter: the step is for events that match")}
+	var one []form
 	for _, kind := range transform.Kinds() {
 		properties[kind] = form{}
+		one = append(one, form{"required": list(kind)})
 	}
-	return form{"type": "object", "additionalProperties": false, "minProperties": 1, "properties": properties}
+	return form{"type": "object", "additionalProperties": false, "properties": properties, "oneOf": one}
 }
 
 // settingsForm are a destination's settings. None is required here: the environment may

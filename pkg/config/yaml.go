@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -156,10 +157,17 @@ var (
 	noBlank   = regexp.MustCompile(`^(\s*(?:- +)*[A-Za-z][\w-]*):([^\s/][^\n]*\n?)$`)
 	bareKey   = regexp.MustCompile(`^(\s*(?:- +)*)(@[A-Za-z]+)(:\s)`)
 	bareAt    = regexp.MustCompile(`([{,\[]\s*)(@[A-Za-z]+)(\s*:)`)
-	bareValue = regexp.MustCompile(`(:\s+|[\[,]\s*)(@[^\s,\]}"']*)`)
+	bareValue = regexp.MustCompile("(:\\s+|[\\[,]\\s*)([@%`][^\\s,\\]}\"']*)")
 	bareEnv   = regexp.MustCompile(`(:\s+|[\[,]\s*)(` + plainText + `*` +
 		variable + `(?:` + plainText + `|` + variable + `)*)`)
 	blankColon = regexp.MustCompile(`:(\s|$)|\s#`)
+	negation   = regexp.MustCompile(`^!\s*(?:\(|[A-Za-z_]+\()`)
+	// directive is a mapping directive without the brackets around it.
+	directive = regexp.MustCompile(`^(@[A-Za-z]+): +(\S.*)$`)
+	// equals and wideColon are what others write behind a key.
+	equals    = regexp.MustCompile(`^(\s*(?:- +)*[A-Za-z][\w.-]*)[ \t]*=[ \t]*([^\s=][^\n]*\n?)$`)
+	wideColon = regexp.MustCompile(`^(\s*(?:- +)*[A-Za-z][\w.-]*)[ \t]*[：﹕][ \t]*([^\n]*\n?)$`)
+	escaped   = regexp.MustCompile(`"([^"']*\\[^"']*)"`)
 )
 
 // repair is what is done to a line so that what is behind it can be read.
@@ -195,8 +203,22 @@ func mend(lines [][]byte, at int, msg string) repair {
 	if inBrackets && strings.Contains(line, "\t") {
 		return repair{at, strings.ReplaceAll(line, "\t", " "), "", true}
 	}
+	if m := entry.FindStringSubmatch(line); m != nil && !inBrackets && directive.MatchString(m[3]) {
+		d := directive.FindStringSubmatch(m[3])
+		if blankColon.MatchString(d[2]) || strings.ContainsAny(d[2], "{}[],\"'") {
+			d[2] = "'" + strings.ReplaceAll(strings.Trim(d[2], `"'`), "'", "''") + "'"
+		}
+		now := m[1] + m[2] + `: {"` + d[1] + `": ` + d[2] + "}" + m[4]
+		return repair{at, now, "a directive stands in brackets, or on a line of its own: " + strings.TrimSpace(now), true}
+	}
 	if now := quoteBare(line); now != line {
 		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
+	}
+	if strings.Contains(msg, "unknown escape character") || strings.Contains(msg, "did not find expected hexdecimal number") {
+		if now := escaped.ReplaceAllString(line, "'$1'"); now != line {
+			return repair{at, now, "a \\ between double quotes begins an escape: put the text in single ones: " +
+				strings.TrimSpace(now), true}
+		}
 	}
 	if m := entry.FindStringSubmatch(line); m != nil && !inBrackets && needsQuotes(m[3], msg) {
 		now := m[1] + m[2] + ": '" + strings.ReplaceAll(m[3], "'", "''") + "'" + m[4]
@@ -318,6 +340,12 @@ func noKey(lines [][]byte, at int) (r repair, is bool) {
 		case noBlank.MatchString(line):
 			now := noBlank.ReplaceAllString(line, "$1: $2")
 			return repair{i, now, "a blank belongs behind the colon: " + strings.TrimSpace(now), true}, true
+		case equals.MatchString(line):
+			now := equals.ReplaceAllString(line, "$1: $2")
+			return repair{i, now, "a key is followed by a colon, not by =: " + strings.TrimSpace(now), true}, true
+		case wideColon.MatchString(line):
+			now := wideColon.ReplaceAllString(line, "$1: $2")
+			return repair{i, now, "an ordinary colon and a blank belong behind a key: " + strings.TrimSpace(now), true}, true
 		case strings.HasPrefix(text, "//"):
 			return repair{i, "\n", "// begins no comment in YAML: # does", true}, true
 		default:
@@ -350,7 +378,9 @@ func needsQuotes(value, msg string) bool {
 	case '|', '>', '&', '*':
 		return strings.Contains(msg, "did not find expected alphabetic") ||
 			strings.Contains(msg, "expected comment or line break")
-	case '{', '[', '!', '#':
+	case '!': // the filter language begins a negation with it, YAML a tag
+		return negation.MatchString(value) && strings.Contains(msg, "did not find expected")
+	case '{', '[', '#':
 		return false
 	}
 	return blankColon.MatchString(value)
@@ -387,6 +417,35 @@ func checkTags(n *yaml.Node, p *problems) {
 		checkTags(c, p)
 	}
 }
+
+// checkMeant adds what YAML takes without a word and nobody means: a table as a key, as {{name}} makes one, a text that
+// ends where a # begins a comment; and notes quotes that are none.
+func checkMeant(n *yaml.Node, p *problems) {
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind != yaml.ScalarNode && c.Kind != yaml.AliasNode {
+			p.add(c.Line, "a %s stands where a key has to be: between { and } a text with brackets needs quotes, like '{{name}}'",
+				strings.TrimPrefix(nodeKind(c), "a "))
+			continue
+		}
+		checkMeant(c, p)
+	}
+	if n.Kind != yaml.ScalarNode || n.Style != 0 {
+		return
+	}
+	if strings.HasPrefix(n.LineComment, "#") && strings.Count(n.Value, `"`)%2 == 1 &&
+		strings.Count(n.LineComment, `"`)%2 == 1 {
+		p.add(n.Line, "a blank and # begin a comment, so that the text ends before it: put it in quotes: '%s'",
+			strings.ReplaceAll(n.Value+" "+n.LineComment, "'", "''"))
+	}
+	if first, last := firstRune(n.Value), lastRune(n.Value); strings.ContainsRune("“”„«‘‚", first) &&
+		strings.ContainsRune("“”»’‘", last) {
+		p.note(n.Line, "the quotes around the value are part of it: ordinary ones are \" and '")
+	}
+}
+
+func firstRune(s string) rune { r, _ := utf8.DecodeRuneInString(s); return r }
+
+func lastRune(s string) rune { r, _ := utf8.DecodeLastRuneInString(s); return r }
 
 // checkTwice adds the keys that stand twice in a table, wherever it is. YAML would take
 // the last one.

@@ -196,7 +196,10 @@ func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 	return most, ok
 }
 
-var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|[KMG]iB|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`)
+// RatePattern is the regular expression of a rate as a user writes it, but for none.
+const RatePattern = `^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|[KMG]iB|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`
+
+var rateForm = regexp.MustCompile(RatePattern)
 
 // ParseRate reads 50/s, 1000/m, 1666/10s, 100events/s, 20MB/s or none (nil).
 func ParseRate(s string) (*Rate, error) {

@@ -197,6 +197,9 @@ func lex(src string) ([]token, error) {
 				t.s = src[i : i+1]
 			default:
 				r, _ := utf8.DecodeRuneInString(src[i:])
+				if strings.ContainsRune("“”„«»‘’‚", r) {
+					return nil, errorf(t.col, `%q is no quote here: write "`, r)
+				}
 				return nil, errorf(t.col, `unexpected %q; in a field's name write \%c`, r, r)
 			}
 			i += len(t.s)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -64,11 +65,14 @@ func (f *Fetcher) Fetch(scheme, name string) (string, error) {
 func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) {
 	c := shell.Command(ctx, command, f.Terminal != nil)
 	var out bytes.Buffer
-	c.Stdin, c.Stdout, c.Stderr = f.Terminal, &atMost{&out, MaxBytes}, f.Err
+	most := &atMost{b: &out, most: MaxBytes}
+	c.Stdin, c.Stdout, c.Stderr = f.Terminal, most, f.Err
 	err := shell.Run(c)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "", context.Cause(ctx)
+	case most.over:
+		return "", fmt.Errorf("the command prints more than %d KiB, the most that a value can have", MaxBytes>>10)
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("the command took longer than %s", fetchTime)
 	case err != nil:
@@ -81,10 +85,12 @@ func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) 
 type atMost struct {
 	b    *bytes.Buffer
 	most int
+	over bool // it was more
 }
 
 func (w *atMost) Write(p []byte) (int, error) {
 	if w.b.Len()+len(p) > w.most {
+		w.over = true
 		return 0, errors.New("it prints more than a secret can have")
 	}
 	return w.b.Write(p)
@@ -116,7 +122,37 @@ func Dotenv(config string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: its lines have to be NAME=VALUE: line %d is not", path, wrongLine(data))
 	}
-	return values, nil
+	return values, keepDollars(values, data)
+}
+
+// dollar stands for a $ that the parser must not see, and dollarRef for one that names another line.
+const dollar = "\ue000"
+
+var dollarRef = regexp.MustCompile(dollar + `(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Z_][A-Z0-9_]*))`)
+
+// keepDollars gives values back the parts that begin with a $ and name no line of the file: the parser takes them for
+// variables without a value, and a password with a $ in it would be cut short.
+func keepDollars(values map[string]string, data []byte) error {
+	if bytes.Contains(data, []byte(dollar)) {
+		return nil
+	}
+	raw, err := godotenv.UnmarshalBytes(bytes.ReplaceAll(data, []byte("$"), []byte(dollar)))
+	if err != nil {
+		return err
+	}
+	for name, text := range raw {
+		if values[name] == strings.ReplaceAll(text, dollar, "$") { // nothing was taken out, or it is between single quotes
+			continue
+		}
+		values[name] = strings.ReplaceAll(dollarRef.ReplaceAllStringFunc(text, func(ref string) string {
+			m := dollarRef.FindStringSubmatch(ref)
+			if v, ok := values[m[1]+m[2]]; ok {
+				return v
+			}
+			return ref
+		}), dollar, "$")
+	}
+	return nil
 }
 
 // ReadFile reads a file, but not more than most bytes of it.

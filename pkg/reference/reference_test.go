@@ -27,8 +27,8 @@ func TestCommands(t *testing.T) {
 		{"cat", "from the terminal", "", ""},
 		{"echo s3cret; exit 3", "", "", "the command failed: exit status 3"},
 		{"no-such-password-manager", "", "", "the command failed"},
-		{"yes s3cret", "", "", "the command failed"},    // without end: more than a value can have
-		{"(sleep 5 &) ; echo s3cret", "s3cret", "", ""}, // an agent that it starts holds the output open
+		{"yes s3cret", "", "", "the command prints more than 1024 KiB"}, // without end: more than a value can have
+		{"(sleep 5 &) ; echo s3cret", "s3cret", "", ""},                 // an agent that it starts holds the output open
 	} {
 		var said bytes.Buffer
 		f := Fetcher{Now: time.Now, Terminal: strings.NewReader("from the terminal"), Err: &said}
@@ -58,6 +58,9 @@ func TestDotenv(t *testing.T) {
 		{"usual", "# staging\nA=1\nexport B=\"two words\"\n\nC='$A'\n", map[string]string{"A": "1", "B": "two words",
 			"C": "$A"}, ""},
 		{"empty", "", map[string]string{}, ""},
+		{"dollars", "A=k9$7Qz$Xw2\nB=\"a$(X)$HOME${NO}\"\nC='$A'\nD=$$\nE=\"\\$A\"\n", map[string]string{"A": "k9$7Qz$Xw2",
+			"B": "a$(X)$HOME${NO}", "C": "$A", "D": "$$", "E": "$A"}, ""},
+		{"other lines", "A=a1\nB=${A}-$A$NO\nC=\"$A/b\"\n", map[string]string{"A": "a1", "B": "a1-a1$NO", "C": "a1/b"}, ""},
 		{"a mark of UTF-8 before it", "\ufeffA=1\n", map[string]string{"A": "1"}, ""},
 		{"Latin-1", "A=1\nB=\xe4\n", nil, "line 2 is not UTF-8"},
 		{"no assignment", "A=1\nB=2\nhunter2 is the password\n", nil, "line 3"},

@@ -340,20 +340,26 @@ func (f Field) assign(dst reflect.Value, given any) error {
 // wrong says what a value has to be, and what kind of value it is: the value itself may be
 // a secret.
 func (f Field) wrong(want string, given any) error {
-	got := fmt.Sprintf("a %T", given)
+	return &Problem{Key: f.Key, Msg: "has to be " + want + ", not " + kindOf(given)}
+}
+
+// kindOf is what kind of value it is.
+func kindOf(given any) string {
 	switch given.(type) {
+	case nil:
+		return "nothing"
 	case string:
-		got = "text"
+		return "text"
 	case []any:
-		got = "a list"
+		return "a list"
 	case map[string]any:
-		got = "a table"
+		return "a table"
 	case bool:
-		got = "a boolean"
+		return "a boolean"
 	case int, int64, uint64, float64:
-		got = "a number"
+		return "a number"
 	}
-	return &Problem{Key: f.Key, Msg: "has to be " + want + ", not " + got}
+	return fmt.Sprintf("a %T", given)
 }
 
 func booleanOf(given any) (b, ok bool) {
@@ -434,9 +440,9 @@ func (f Field) assignTable(dst reflect.Value, given any) error {
 	m, ok := map[string]string{}, false
 	switch g := given.(type) {
 	case map[string]any:
-		for k, v := range g {
-			if m[k], ok = textOf(v); !ok {
-				return &Problem{Key: f.Key, Msg: "has to be a table of texts"}
+		for _, k := range slices.Sorted(maps.Keys(g)) {
+			if m[k], ok = textOf(g[k]); !ok {
+				return &Problem{Key: f.Key, Msg: "has to be a table of texts, and " + k + " is " + kindOf(g[k])}
 			}
 		}
 	case map[string]string:

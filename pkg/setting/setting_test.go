@@ -92,8 +92,8 @@ func TestTables(t *testing.T) {
 		want string // or what the error says
 	}{
 		{map[string]any{"A": "x", "N": 1000000.0, "B": true}, "map[A:x B:true N:1000000]"},
-		{map[string]any{"A": map[string]any{"hunter2": 1}}, "setting headers: has to be a table of texts"},
-		{map[string]any{"A": nil}, "setting headers: has to be a table of texts"},
+		{map[string]any{"A": map[string]any{"hunter2": 1}}, "setting headers: has to be a table of texts, and A is a table"},
+		{map[string]any{"A": nil, "B": 7}, "setting headers: has to be a table of texts, and A is nothing"},
 		{"A: x:y\n B :z\n", "map[A:x:y B:z]"},
 		{`{"A":"x: \u00e9","N":12345678901234567890, "B":true}`, "map[A:x: é B:true N:12345678901234567890]"},
 		{" {}\n", "map[]"},
