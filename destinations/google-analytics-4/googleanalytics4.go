@@ -4,6 +4,7 @@
 package googleanalytics4
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -80,18 +81,14 @@ func New() destination.Destination {
 // parameters of its own for. One without a call is for all track calls.
 func commerce() []spec {
 	currency, value := field.Currency("currency"), field.Number("value").From("$.properties.value")
-	coupon, affiliation := field.Text("coupon"), field.Text("affiliation").From("$.properties.affiliation")
+	coupon, affiliation := field.Text("coupon"), field.Texts("affiliation = properties.affiliation")
 	transaction, total := field.Text("transaction_id").Required().From("$.properties.order_id"),
 		value.From("$.properties.total")
-	products, product := items("$.properties.products", field.Number("index").From("$.position")),
+	products, product := items("$.properties.products", field.Numbers("index = position")),
 		items("$.properties", field.Number("index"))
-	promotion := func(location ...string) field.Lines {
-		at := field.Text("location_id")
-		if len(location) > 0 {
-			at = at.From(location...)
-		}
-		return field.Together(field.Texts("creative_name", "creative_slot = properties.creative"), at,
-			field.Texts("promotion_id = properties.promotion_id", "promotion_name = properties.name"))
+	promotion := func(location string) field.Lines {
+		return field.Texts("creative_name", "creative_slot = properties.creative", location,
+			"promotion_id = properties.promotion_id", "promotion_name = properties.name")
 	}
 	promoted := items("$.properties", field.Number("index"), field.Texts(
 		"creative_name", "creative_slot", "promotion_name", "promotion_id"))
@@ -106,7 +103,7 @@ func commerce() []spec {
 		{"beginCheckout", "Begin checkout", "A checkout begun.", "begin_checkout", currencyChecked,
 			field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
 		{"selectPromotion", "Select promotion", "A promotion chosen.", "select_promotion", currencyChecked,
-			field.Together(promotion(), promoted)},
+			field.Together(promotion("location_id"), promoted)},
 		{"viewItem", "View item", "A product seen.", "view_item", currencyChecked,
 			field.Together(currency, value, product.Required())},
 		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "remove_from_cart", currencyNeeded,
@@ -116,18 +113,18 @@ func commerce() []spec {
 		{"search", "Search", "A search for products.", "search", currencyChecked,
 			field.Text("search_term").Required().From("$.properties.query")},
 		{"viewItemList", "View item list", "A list of products seen.", "view_item_list", currencyChecked,
-			field.Together(field.Text("item_list_id").From("$.properties.list_id"),
-				field.Text("item_list_name").From("$.properties.category"), products.Required())},
+			field.Together(field.Texts("item_list_id = properties.list_id", "item_list_name = properties.category"),
+				products.Required())},
 		{"signUp", "Sign up", "An account opened.", "sign_up", currencyChecked,
 			field.Text("method").From("$.properties.type")},
 		{"viewPromotion", "View promotion", "A promotion seen.", "view_promotion", currencyChecked,
-			field.Together(promotion("$.properties.position"), promoted.Required())},
+			field.Together(promotion("location_id = properties.position"), promoted.Required())},
 		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "add_payment_info", currencyAndItemsNeeded,
-			field.Together(currency, value, coupon,
-				field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
+			field.Together(currency, value, coupon, field.Texts("payment_type = properties.payment_method"),
+				products.Required())},
 		{"refund", "Refund", "An order paid back.", "refund", currencyNeeded,
 			field.Together(currency, transaction, total, affiliation, coupon,
-				field.Number("shipping").From("$.properties.shipping"), field.Number("tax"), products)},
+				field.Numbers("shipping = properties.shipping", "tax"), products)},
 		{"login", "Login", "A user signed in.", "login", currencyChecked, field.Text("method")},
 		{"generateLead", "Generate lead", "A lead won.", "generate_lead", currencyIfValue, field.Together(currency, value)},
 		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "add_to_wishlist", currencyNeeded,
@@ -158,8 +155,7 @@ func actions() (list destination.Actions) {
 		a := action(s.slug, s.title, "client_id", s.fields, s.rule, body.Const(s.name), s.fields).Doc(s.doc)
 		list = append(list, a.On(calls().Trigger(s.slug)))
 	}
-	page := field.Together(field.PageURL("page_location"),
-		field.Texts("page_referrer = context.page.referrer", "page_title = context.page.title"))
+	page := field.Texts("page_location = .url", "page_referrer = .referrer", "page_title = .title").Below("$.context.page")
 	named := field.Together(field.Text("name").Required().From("$.event"), field.Boolean("lowercase").Always(false))
 	word := body.From("name").As("one word", func(dst []byte, v event.Value, c *body.Context) []byte {
 		return event.AppendQuoted(dst, normalize(v.Text(), c.Field("lowercase").Bool()))
@@ -197,13 +193,13 @@ func plain() mapping.Value {
 }
 
 // items are products at a path of the event.
-func items(path string, index field.Line, more ...field.Set) field.Line {
-	return field.Object("items", append([]field.Set{
+func items(path string, index field.Set, more ...field.Set) field.Line {
+	return field.Object("items",
 		field.Texts("item_id = product_id", "item_name = name", "affiliation = affiliation", "coupon = coupon", "currency"),
 		field.Number("discount"), index, field.Texts("item_brand = brand", "item_category = category", "item_category2",
 			"item_category3", "item_category4", "item_category5", "item_list_id", "item_list_name", "item_variant = variant",
-			"location_id"), field.Numbers("price = price"), field.Integer("quantity").From("$.quantity"),
-	}, more...)...).EachOf(path).Open()
+			"location_id"), field.Numbers("price = price"), field.Integers("quantity = quantity"), field.Together(more...),
+	).EachOf(path).Open()
 }
 
 // action is one event of a name with parameters: fields of it, and those that the user
@@ -254,8 +250,7 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 			"firebase_app_id is required for streams of mobile apps").
 		NeedsIdentity(body.Any(app, body.From(client).Given()), "client_id is required").
 		NeedsIdentity(body.Any(body.Not(app), body.From("app_instance_id").Given()), "app_instance_id is required").
-		Check(func(c *body.Context) string { return check(r, c) }).
-		Check(func(c *body.Context) string { return few(c, counted) }).
+		Check(func(c *body.Context) string { return cmp.Or(check(r, c), few(c, counted)) }).
 		Steps(
 			destination.Send("POST", collect+"measurement_id={settings.measurement_id}",
 				event(body.Copy("client_id = "+client))).If(body.Not(app)),
@@ -302,13 +297,12 @@ func few(c *body.Context, keys []string) string {
 // check says what is wrong with an event, its name aside, or nothing.
 func check(r rule, c *body.Context) string {
 	currency, list := c.Field("currency"), c.Field("items")
-	if !currency.Falsy() && !field.IsCurrency(currency.Text()) {
-		return currency.Text() + " is not a valid currency code"
-	}
-	if list.Len() > maxItems {
-		return "the event has " + strconv.Itoa(list.Len()) + " items; Google takes " + strconv.Itoa(maxItems)
-	}
+	known := func(code event.Value) bool { return code.Falsy() || field.IsCurrency(code.Text()) }
 	switch first := list.Index(0).Get("currency"); {
+	case !known(currency):
+		return currency.Text() + " is not a valid currency code"
+	case list.Len() > maxItems:
+		return "the event has " + strconv.Itoa(list.Len()) + " items; Google takes " + strconv.Itoa(maxItems)
 	case r >= currencyIfValue && !currency.Exists() && !c.Field("value").Falsy():
 		return "a value needs a currency"
 	case r == currencyAndItemsNeeded && list.Len() == 0:
@@ -321,7 +315,7 @@ func check(r rule, c *body.Context) string {
 		if !el.Get("item_name").Exists() && !el.Get("item_id").Exists() {
 			return "an item needs a name or an id"
 		}
-		if code := el.Get("currency"); !code.Falsy() && !field.IsCurrency(code.Text()) {
+		if code := el.Get("currency"); !known(code) {
 			return code.Text() + " is not a valid currency code"
 		}
 	}

@@ -32,7 +32,8 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "optimizely-feature-experimentation-actions", Name: "Optimizely Feature Experimentation",
 			Summary: "experiments", Docs: docs, Minimal: true,
-			Integrations: []string{"Optimizely Feature Experimentation (Actions)"}, Elsewhere: []string{"Optimizely Fullstack", "Optimizely Full Stack"},
+			Integrations: []string{"Optimizely Feature Experimentation (Actions)"},
+			Elsewhere:    []string{"Optimizely Fullstack", "Optimizely Full Stack"},
 			Backfill: "Conversions count at their own time for experiments that ran then. " +
 				"Events that the datafile does not have are skipped. Repeats are recognised by uuid.",
 			Differences: destination.Differences(
