@@ -369,48 +369,80 @@ func (r *reader) cap(what string, n *yaml.Node) destination.Cap {
 	return destination.Cap{N: k, Docs: r.docs}
 }
 
-// readBatch reads how many events share a request: content is what is sent of each.
+// readBatch reads how many events share a request: content is what is sent of each. lines says that it is text in
+// lines.
 func (a *action) readBatch(n *yaml.Node, content body.Node) (whole body.Node, lines bool) {
 	m := map[string]*yaml.Node{}
-	a.r.table(n, a.what+": batch", []string{"envelope", "open", "sep", "close", "events", "bytes"},
-		func(key string, _, v *yaml.Node) { m[key] = v })
+	a.r.table(n, a.what+": batch", BatchKeys(), func(key string, _, v *yaml.Node) { m[key] = v })
 	a.limits.BatchEvents, a.limits.BatchBytes = a.cap("batch: events", m["events"]), a.cap("batch: bytes", m["bytes"])
+	text := m["open"] != nil || m["close"] != nil || m["sep"] != nil
+	if before := m["before"]; before != nil {
+		if before.Kind == yaml.ScalarNode {
+			a.add(before, "batch: before is a line of JSON, as a table or a list, like {create: {}}")
+		}
+		line := scope{r: a.r, fields: a.scope.fields, always: true}
+		content = body.Above(line.node(before, a.what+": batch: before", 0), content)
+	}
+	switch e := m["envelope"]; {
+	case e != nil && text:
+		a.add(n, "batch: envelope says what open, sep and close do: take one of them out")
+	case e != nil && e.Kind == yaml.ScalarNode && e.Value == "lines", e == nil && !text && m["before"] != nil:
+		return body.Lines(content), true
+	case e == nil && text:
+		return a.framed(n, m, content)
+	case m["before"] != nil:
+		a.add(m["before"], "batch: before is a line above each event, which a list of JSON has none of: envelope: lines")
+	case e != nil:
+		return a.envelope(e, content), false
+	}
+	return body.Items(content), false
+}
+
+// BatchKeys are those of a batch.
+func BatchKeys() []string {
+	return []string{"envelope", "before", "open", "sep", "close", "events", "bytes"}
+}
+
+// framed reads a batch whose envelope is text: of JSON, in which it is an envelope of tables and lists, or of lines or
+// other text, which are sent as they stand.
+func (a *action) framed(n *yaml.Node, m map[string]*yaml.Node, content body.Node) (whole body.Node, lines bool) {
 	text := func(key string) string {
 		if m[key] == nil {
 			return ""
 		}
-		return a.r.text(m[key], key)
-	}
-	if e := m["envelope"]; e != nil {
-		if m["open"] != nil || m["close"] != nil || m["sep"] != nil {
-			a.add(n, "batch: envelope says what open, sep and close do: take one of them out")
+		s := a.r.text(m[key], key)
+		if at := strings.IndexFunc(s, func(c rune) bool { return c < ' ' && !strings.ContainsRune("\t\n\r", c) }); at >= 0 {
+			a.add(m[key], "batch: %s holds a control character, %q", key, s[at:at+1])
 		}
-		if e.Kind == yaml.ScalarNode && e.Value == "lines" {
-			return body.Lines(content), true
-		}
-		return a.envelope(e, content), false
+		return s
 	}
 	open, sep, end := text("open"), text("sep"), text("close")
-	switch {
-	case m["open"] == nil && m["close"] == nil && m["sep"] == nil:
-		return body.Items(content), false
-	case open == "" && end == "" && sep == "\n":
-		return body.Lines(content), true
-	}
 	var doc yaml.Node // JSON is YAML
-	if err := yaml.Unmarshal([]byte(open+`"{{items}}"`+end), &doc); err != nil || len(doc.Content) == 0 ||
-		sep != "" && sep != "," {
-		a.add(n, "batch: open and close have to be JSON around the events of a list, with , between these: envelope says it "+
-			"in YAML")
-		return body.Items(content), false
+	list := (*yaml.Node)(nil)
+	if err := yaml.Unmarshal([]byte(open+`"{{items}}"`+end), &doc); err == nil && len(doc.Content) > 0 {
+		list = unlisted(doc.Content[0])
 	}
-	inner := doc.Content[0]
-	if inner = unlisted(inner); inner == nil {
-		a.add(n, "batch: open has to end with [ and close to begin with ]")
-		return body.Items(content), false
+	plain := strings.TrimSpace(sep) == "," || sep == ""
+	switch {
+	case plain && m["before"] != nil:
+		a.add(m["before"], "batch: before is a line above each event: sep has to be a line end, \"\\n\"")
+	case plain && list == nil:
+		a.add(n, "batch: open and close have to be JSON around the events of a list, [ and ], with , between these: envelope "+
+			"says it in YAML. Of what is no JSON, sep is the text between two events, such as \"\\n\"")
+	case plain:
+		shift(list, n.Line)
+		return a.envelope(list, content), false
+	case list != nil:
+		a.add(n, "batch: open and close are JSON around a list, and between its events stands a comma, not %q", sep)
+	case m["before"] != nil && !(strings.HasSuffix(sep, "\n") && (open == "" || strings.HasSuffix(open, "\n"))):
+		a.add(m["before"], "batch: before is a line above each event: open and sep have to end with a line end, \"\\n\"")
+	case strings.Contains(open+sep+end, "{{"):
+		a.add(n, "batch: open, sep and close are sent as they stand: {{…}} is for envelope, and for before, the line above "+
+			"each event")
+	default:
+		return body.Framed(open, sep, end, content), strings.Contains(sep, "\n")
 	}
-	shift(inner, n.Line)
-	return a.envelope(inner, content), false
+	return body.Items(content), false
 }
 
 // unlisted is a document with "{{items}}" in the place of ["{{items}}"]; nil: it has none.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -133,6 +134,16 @@ func TestRequests(t *testing.T) {
 			`POST https://api.own.example/v1/e {"v":2,"data":{"list":[{"n":1}]}}`},
 		{"an envelope as texts", `{path: /e, batch: {open: '{"v":2,"list":[', sep: ',', close: ']}'}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/e {"v":2,"list":[{"n":1}]}`},
+		{"lines before the events, as text", `{path: /e, batch: {open: "{\"create\":{}}\n", sep: "\n{\"create\":{}}\n", close: "\n"},
+        mapping: {n: 1}}`, "POST https://api.own.example/v1/e {\"create\":{}}\n{\"n\":1}"},
+		{"a line before each event", `{path: /e, batch: {before: {create: {_id: "{{insert_id}}", no: "{{gone}}"}}},
+        mapping: {n: 1, gone: {"@path": $.properties.gone}}, body: {n: "{{n}}"}}`,
+			"POST https://api.own.example/v1/e {\"create\":{\"_id\":\"1\"}}\n{\"n\":1}"},
+		{"one that stays when nothing is in it", `{path: /e, batch: {envelope: lines, before: {create: {x: "{{gone}}"}}},
+        mapping: {n: 1, gone: {"@path": $.properties.nowhere}}, body: {n: "{{n}}"}}`,
+			"POST https://api.own.example/v1/e {\"create\":{}}\n{\"n\":1}"},
+		{"and text around them", `{path: /e, batch: {open: "<<\n", sep: "\n--\n", close: "\n>>", before: {a: 1}}, mapping: {n: 1}}`,
+			"POST https://api.own.example/v1/e <<\n{\"a\":1}\n{\"n\":1}\n>>"},
 		{"a setting in the path, an id in a header",
 			`{path: '/{{settings.project}}/e', headers: {X-Id: "{{insert_id}}"}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/p%2F1/e {"n":1}`},
@@ -151,6 +162,109 @@ func TestRequests(t *testing.T) {
 				t.Errorf("%v\n%s\nwant\n%s", got, strings.Join(p.sent, "\n"), c.want)
 			}
 		})
+	}
+}
+
+// TestManyInText: several events in a body that is text, each on one line however the event was written, and a
+// rehearsal that reads them.
+func TestManyInText(t *testing.T) {
+	events := []string{event("a", map[string]any{"n": 1}), event("b", map[string]any{"n": "x\n}"})}
+	for i, e := range events { // as a document has it that people read
+		var b bytes.Buffer
+		if err := json.Indent(&b, []byte(e), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		events[i] = b.String()
+	}
+	for _, c := range []struct{ batch, want string }{
+		{"{envelope: lines}", "@a\n@b\n"},
+		{`{sep: "\n"}`, "@a\n@b\n"},
+		{`{sep: "\n", close: "\n"}`, "@a\n@b\n"},
+		{`{sep: " "}`, "@a @b"},
+		{`{open: "{\"create\":{}}\n", sep: "\n{\"create\":{}}\n", close: "\n"}`,
+			"{\"create\":{}}\n@a\n{\"create\":{}}\n@b\n"},
+		{`{before: {index: {_id: "{{insert_id}}"}, p: "{{p}}"}}`,
+			"{\"index\":{\"_id\":\"a\"},\"p\":@a}\n{\"p\":@a}\n{\"index\":{\"_id\":\"b\"},\"p\":@b}\n{\"p\":@b}\n"},
+		{`{open: '{"v":1,"l":[', sep: ",\n", close: ']}'}`, `{"v":1,"l":[` + "@a,@b" + `]}`},
+	} {
+		body := `, body: {p: "{{p}}"}`
+		want := c.want
+		if !strings.Contains(c.batch, "before") {
+			want = strings.NewReplacer("@a", `{"p":@a}`, "@b", `{"p":@b}`).Replace(want)
+		}
+		want = strings.NewReplacer("@a", `{"n":1}`, "@b", `{"n":"x\n}"}`).Replace(want)
+		text := head + "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, mapping: {p: {'@path': " +
+			"$.properties}}" + body + ", results: {by: position, list: r, status: s}, batch: " + c.batch + "}\n"
+		p := partner{answers: []string{`200 {"r":[{"s":201},{"s":400}]}`}}
+		got := p.send(t, opened(t, text, nil), events...)
+		sent := strings.TrimPrefix(p.sent[0], "POST https://api.own.example/v1/e ")
+		if strings.HasPrefix(c.batch, "{open: '") { // a list of JSON may have line ends
+			var b bytes.Buffer
+			if err := json.Compact(&b, []byte(sent)); err != nil {
+				t.Fatal(err)
+			}
+			sent = b.String()
+		}
+		if sent != strings.TrimSpace(want) || fmt.Sprint(got) != "[delivered rejected refused]" {
+			t.Errorf("%s: %v\n%s\nwant\n%s", c.batch, got, sent, want)
+		}
+		if strings.HasPrefix(c.batch, "{open: '") {
+			continue // an envelope of JSON is the contract's to read
+		}
+		d, _ := read(t, text)
+		c, err := api.StandIn(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rehearsed(t, d, c, events...); fmt.Sprint(got) != "[delivered delivered]" {
+			t.Errorf("%s, rehearsed: %v", text, got)
+		}
+	}
+}
+
+// TestEventOnTwoLines: an event with a line before it is known by what is in it.
+func TestEventOnTwoLines(t *testing.T) {
+	p := partner{answers: []string{`200 {"errors":[{"id":"u-b"}]}`}}
+	s := opened(t, head+`actions:
+  - action: send
+    subscribe: type = "track"
+    path: /e
+    mapping: {u: {"@path": $.userId}}
+    batch: {before: {create: {}}}
+    results: {by: id, list: errors, id: id, item: u}
+`, nil)
+	if got := p.send(t, s, event("a", nil), event("b", nil)); fmt.Sprint(got) != "[delivered rejected refused]" {
+		t.Error(got)
+	}
+}
+
+// TestRefusedDescriptions: what could not be what is meant is said when it is read.
+func TestRefusedDescriptions(t *testing.T) {
+	for text, want := range map[string]string{
+		`batch: {open: '{"a":[', close: ']'}`:                                    "JSON around the events",
+		`batch: {open: '{"a":[', sep: "\n", close: ']}'}`:                        "a comma",
+		`batch: {open: "{{u}}", sep: "\n"}`:                                      "as they stand",
+		`batch: {sep: "\n\0"}`:                                                   "control character",
+		`batch: {before: {a: 1}, envelope: {l: "{{items}}"}}`:                    "envelope: lines",
+		`batch: {before: {a: 1}, sep: " "}`:                                      "line end",
+		`batch: {before: {a: 1}, sep: ","}`:                                      "line end",
+		`batch: {before: {a: "{{nobody}}"}}`:                                     "no field",
+		`batch: {events: 2}, results: {by: position, list: "", status: s}`:       "is no path",
+		`batch: {events: 2}, results: {by: index, list: 'a[*]', index: i}`:       "is no path",
+		`batch: {events: 2}, results: {by: index, list: 'a..b', index: i}`:       "is no path",
+		`batch: {events: 2}, results: {by: index, list: a, index: i, taken: ok}`: "does not read taken",
+		`success: {json: {/a.b: 1}}`:                                             "is no path",
+		`success: {json: {a: 1.5}}`:                                              "whole number",
+		`success: {matches: '(a'}`:                                               "regular expression",
+		`success: {matches: 'a^b'}`:                                              "no answer could match",
+		`success: {contains: ''}`:                                                "is empty",
+		`success: {text: '', has: a}`:                                            "without a body",
+	} {
+		_, problems := read(t, head+"actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, mapping: {u: 1}, "+
+			text+"}\n")
+		if len(problems) == 0 || !strings.Contains(problems[0].Msg, want) {
+			t.Errorf("%s: %v, want %q", text, problems, want)
+		}
 	}
 }
 
@@ -367,22 +481,29 @@ func TestStandsIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := d.Open(destination.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rt := transport.New(transport.Options{Network: standin.New(c), Auth: s.Plan().Auth})
-		got, err := verify.Converse(context.Background(), s, rt, []string{event("a", nil), event("b", nil), event("c", nil)},
-			time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range got {
-			if v.Outcome != "delivered" {
-				t.Errorf("%s: %+v", answers, v)
-			}
+		if got := rehearsed(t, d, c, event("a", nil), event("b", nil), event("c", nil)); fmt.Sprint(got) !=
+			"[delivered delivered delivered]" {
+			t.Errorf("%s: %v", answers, got)
 		}
 	}
+}
+
+// rehearsed sends events to a stand-in.
+func rehearsed(t *testing.T, d destination.Destination, c *standin.Contract, events ...string) (results []string) {
+	t.Helper()
+	s, err := d.Open(destination.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := transport.New(transport.Options{Network: standin.New(c), Auth: s.Plan().Auth})
+	got, err := verify.Converse(context.Background(), s, rt, events, time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range got {
+		results = append(results, strings.TrimSpace(v.Outcome+" "+v.Reason))
+	}
+	return results
 }
 
 // TestAuth: who is calling, as the user or the description says it; secrets are known as such.

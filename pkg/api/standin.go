@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/standin"
@@ -21,8 +19,12 @@ import (
 func StandIn(d destination.Destination) (*standin.Contract, error) {
 	status, text, each := 200, "", ""
 	var answer any
+	var frames []map[string]any
 	plain := false // the answer is a text
 	for _, a := range d.Actions {
+		if f := a.Framing; f != nil {
+			frames = append(frames, map[string]any{"open": f.Open, "sep": f.Sep, "close": f.Close, "above": f.Above})
+		}
 		if path, element, ok := sampleOf(a.Verdicts); ok {
 			list := []any{}
 			if element != nil {
@@ -60,12 +62,11 @@ func StandIn(d destination.Destination) (*standin.Contract, error) {
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "GET"} {
 		endpoints = append(endpoints, map[string]any{
 			"method": method, "path": "/**", "docs": "https://www.rfc-editor.org/rfc/rfc9110#section-9", "items": "either",
-			"content_type": []string{"application/json", "application/x-ndjson", "application/x-www-form-urlencoded"},
-			"form":         "*", "gzip": true, "success": map[string]any{"any": true},
+			"frames": frames, "content_type": []string{"*/*"}, "form": "*", "gzip": true, "success": map[string]any{"any": true},
 			"answer": map[string]any{"status": status, "body": text, "each": each},
 		})
 	}
-	doc, err := yaml.Marshal(map[string]any{
+	doc, err := json.Marshal(map[string]any{ // which is YAML, and has no way of its own for texts that begin with a line end
 		"partner": d.Info.Name, "written": "from documentation", "date": "2026-11-28",
 		"docs": []string{"https://www.rfc-editor.org/rfc/rfc9110"}, "endpoints": endpoints,
 	})

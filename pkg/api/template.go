@@ -110,6 +110,7 @@ type scope struct {
 	r      *reader
 	fields []string
 	used   []string // fields that stand in the path or in a header
+	always bool     // tables and lists are there also when nothing is in them
 
 	batch body.Node // what {{items}} is; nil: there is none
 	put   int       // times that it stands there
@@ -202,7 +203,7 @@ func (s *scope) node(n *yaml.Node, what string, depth int) body.Node {
 			seen[k.Value] = true
 			members = append(members, body.Member(k.Value, s.node(n.Content[i+1], what, depth+1)))
 		}
-		return body.Object(members...)
+		return s.whole(body.Object(members...))
 	case yaml.SequenceNode:
 		var elements []body.Node
 		for _, e := range n.Content {
@@ -211,9 +212,17 @@ func (s *scope) node(n *yaml.Node, what string, depth int) body.Node {
 		if len(elements) == 0 {
 			return body.Always(body.List())
 		}
-		return body.List(elements...)
+		return s.whole(body.List(elements...))
 	}
 	return s.scalar(n, what)
+}
+
+// whole is a table or a list as the scope wants it.
+func (s *scope) whole(n body.Node) body.Node {
+	if s.always {
+		return body.Always(n)
+	}
+	return n
 }
 
 func (s *scope) scalar(n *yaml.Node, what string) body.Node {

@@ -96,6 +96,9 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	p := &Program{node: n, stamp: sc.Stamp}
 	c := checker{scope: sc}
 	c.node(n)
+	if _, whole := n.(items); c.items != nil && c.items.frame != nil && !whole {
+		c.failf("items that are framed by text are the whole body")
+	}
 	var err error
 	if p.settings, err = sc.Values(); err != nil {
 		return nil, err
@@ -108,7 +111,11 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	p.compiled = comp.node(n)
 	if p.items != nil {
 		for _, n := range p.items.nodes {
-			p.each = append(p.each, comp.item(n))
+			o := comp.item(n)
+			if p.items.onLines(n) {
+				o.n = lineOp{o.n}
+			}
+			p.each = append(p.each, o)
 		}
 	}
 	if p.static = c.items != nil && !c.dynamic; p.static {
@@ -155,8 +162,8 @@ func (p *Program) Batch() bool { return p.items != nil }
 
 // Separator is the text between two items.
 func (p *Program) Separator() string {
-	if p.items != nil && p.items.lines {
-		return "\n"
+	if p.items != nil && p.items.frame != nil {
+		return p.items.frame.sep
 	}
 	return ","
 }
@@ -276,6 +283,12 @@ func (c *compiler) item(n Node) (o itemOp) {
 	return o
 }
 
+// onLines says that an item has to be put on one line. One that has a line above it is on two.
+func (it *items) onLines(n Node) bool {
+	_, two := n.(above)
+	return it.frame != nil && !two
+}
+
 // Sink receives items.
 type Sink interface {
 	// Next returns the buffer to which the next item is appended.
@@ -337,7 +350,11 @@ func (p *Program) InterpretItems(s *Scratch, in *Input, to Sink) {
 	x := p.interpreter(s, in, nil)
 	one := func(n Node) {
 		x.again(in, to.Next())
+		from := len(x.buf)
 		if x.put(n) {
+			if p.items.onLines(n) {
+				x.unwrap(from)
+			}
 			to.Emit(x.buf)
 		}
 	}
@@ -518,8 +535,18 @@ func (c *checker) node(n Node) {
 		}
 		c.items = &n
 		dynamic := c.dynamic
-		c.nodes(n.nodes)
+		for _, one := range n.nodes {
+			two, is := one.(above)
+			if !is || n.frame == nil {
+				c.node(one)
+				continue
+			}
+			c.node(two.line)
+			c.node(two.node)
+		}
 		c.dynamic = dynamic // what matters is the envelope
+	case above:
+		c.failf("a line stands only above an item of Lines or Framed")
 	case answer:
 		c.answers, c.dynamic = true, true
 		if n.step < 0 || n.path == "" {

@@ -76,7 +76,8 @@
 // A body with [Items] in it is one request for many events: what stands around Items is
 // the envelope, and events share a request when their envelopes are the same. So a value
 // in an envelope needs nothing else to keep different ones apart. [Batch] is an envelope
-// with nothing else in it, and [Lines] is a whole body of items, one a line.
+// with nothing else in it, and [Lines] is a whole body of items, one a line. [Framed] has other text around and between
+// them, and [Above] a line before each.
 //
 // Paths are checked when the destination is made: a path that begins with no
 // field of the action, or a setting that does not exist, is a mistake in the program, with
@@ -127,8 +128,9 @@ type (
 	whole  struct{ omit []string }
 	items  struct {
 		nodes []Node
-		lines bool
+		frame *frame // nil: they are a list
 	}
+	above  struct{ line, node Node }
 	answer struct {
 		step int
 		path string
@@ -147,6 +149,7 @@ func (when) isNode()   {}
 func (always) isNode() {}
 func (whole) isNode()  {}
 func (items) isNode()  {}
+func (above) isNode()  {}
 func (answer) isNode() {}
 func (Value) isNode()  {}
 
@@ -337,7 +340,32 @@ func Payload(omit ...string) Node { return whole{omit} }
 func Items(of ...Node) Node { return items{nodes: of} }
 
 // Lines is a body that consists of items, one per line.
-func Lines(of ...Node) Node { return items{nodes: of, lines: true} }
+func Lines(of ...Node) Node { return Framed("", "\n", "\n", of...) }
+
+// Framed is a body that is text: open, the items with sep between them, and close. No item has a line end in it, so that
+// a frame of lines is one. It has to be the whole body.
+func Framed(open, sep, close string, of ...Node) Node {
+	return items{nodes: of, frame: &frame{open, sep, close}}
+}
+
+// frame is the text around and between items.
+type frame struct{ open, sep, close string }
+
+// Above is an item of [Lines] or [Framed] with a line of its own before it. Without that line there is no item.
+func Above(line, n Node) Node { return above{line, n} }
+
+// Framing says how a body is framed, and whether its items have a line above them; ok is false for one that is JSON.
+func Framing(n Node) (open, sep, close string, lineAbove, ok bool) {
+	it, is := n.(items)
+	if !is || it.frame == nil {
+		return "", "", "", false, false
+	}
+	for _, one := range it.nodes {
+		_, is := one.(above)
+		lineAbove = lineAbove || is
+	}
+	return it.frame.open, it.frame.sep, it.frame.close, lineAbove, true
+}
 
 // Answer is a value from the answer to an earlier request of the same event; steps are counted from 1. An answer
 // without the value does not count as a success.

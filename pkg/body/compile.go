@@ -1,6 +1,7 @@
 package body
 
 import (
+	"bytes"
 	"net/url"
 	"slices"
 	"strconv"
@@ -363,17 +364,97 @@ func (w *writing) each(of event.Value, f func()) {
 	w.element, w.inside, w.index = element, inside, index
 }
 
-type itemsOp struct{ lines bool }
+type itemsOp struct{ frame *frame }
 
 func (o itemsOp) put(w *writing) bool {
-	w.sep()
-	if !o.lines {
-		w.buf = append(w.buf, '[')
-	}
-	if w.hole = len(w.buf) - w.base; !o.lines {
-		w.buf = append(w.buf, ']')
-	}
+	w.items(o.frame)
 	return true
+}
+
+// items writes what is around items, and notes where they go.
+func (w *writing) items(f *frame) {
+	if f != nil {
+		w.buf = append(w.buf, f.open...)
+		w.hole = len(w.buf) - w.base
+		w.buf = append(w.buf, f.close...)
+		return
+	}
+	w.sep()
+	w.buf = append(w.buf, '[')
+	w.hole = len(w.buf) - w.base
+	w.buf = append(w.buf, ']')
+}
+
+// lineOp writes an item on one line.
+type lineOp struct{ n op }
+
+func (o lineOp) put(w *writing) bool {
+	from := len(w.buf)
+	ok := o.n.put(w)
+	w.unwrap(from)
+	return ok
+}
+
+// aboveOp writes a line before an item.
+type aboveOp struct{ line, n op }
+
+func (o aboveOp) put(w *writing) bool {
+	return w.above(func() bool { return o.line.put(w) }, func() bool { return o.n.put(w) })
+}
+
+// above writes two values, each on a line of its own, or nothing.
+func (w *writing) above(line, n func() bool) bool {
+	from := len(w.buf)
+	if !line() {
+		return false
+	}
+	w.unwrap(from)
+	w.buf = append(w.buf, '\n')
+	second := len(w.buf)
+	if !n() {
+		w.cut(from)
+		return false
+	}
+	w.unwrap(second)
+	return true
+}
+
+// unwrap takes line ends and other blanks between values out of what was written from a place in buf on. It has them
+// where an event has them.
+func (w *writing) unwrap(from int) {
+	if bytes.IndexByte(w.buf[from:], '\n') < 0 && bytes.IndexByte(w.buf[from:], '\r') < 0 {
+		return
+	}
+	to, quoted, escaped := from, false, false
+	marks, holes := w.marks, w.holes
+	for i := from; i < len(w.buf); i++ {
+		for len(marks) > 0 && marks[0]+w.base <= i {
+			if marks[0]+w.base == i {
+				marks[0] = to - w.base
+			}
+			marks = marks[1:]
+		}
+		for len(holes) > 0 && holes[0].At+w.base <= i {
+			if holes[0].At+w.base == i {
+				holes[0].At = to - w.base
+			}
+			holes = holes[1:]
+		}
+		c := w.buf[i]
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '\n' || c == '\r' || c == '\t'):
+			continue
+		}
+		w.buf[to] = c
+		to++
+	}
+	w.buf = w.buf[:to]
 }
 
 type answerOp struct{ answer }
@@ -574,7 +655,9 @@ func (c *compiler) node(n Node) op {
 	case whole:
 		return c.object(&object{members: Fields(n.omit...).members(), always: true})
 	case items:
-		return itemsOp{n.lines}
+		return itemsOp{n.frame}
+	case above:
+		return aboveOp{c.node(n.line), c.node(n.node)}
 	case answer:
 		return answerOp{n}
 	}

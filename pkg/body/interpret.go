@@ -175,14 +175,10 @@ func (x *interpreter) put(n Node) bool {
 	case whole:
 		return x.object(&object{members: Fields(n.omit...).members(), always: true})
 	case items:
-		x.sep()
-		if !n.lines {
-			x.buf = append(x.buf, '[')
-		}
-		if x.hole = len(x.buf) - x.base; !n.lines {
-			x.buf = append(x.buf, ']')
-		}
+		x.items(n.frame)
 		return true
+	case above:
+		return x.above(func() bool { return x.put(n.line) }, func() bool { return x.put(n.node) })
 	case answer:
 		x.answer(&n)
 		return true

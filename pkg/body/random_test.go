@@ -2,6 +2,7 @@ package body_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -325,7 +326,7 @@ func compare(t testing.TB, seed uint64) {
 	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1))}
 	sc := scope(fieldKeys...)
 	node := m.node(3)
-	batch := m.IntN(4) == 0
+	batch, lines := m.IntN(4) == 0, 0 // lines of an item; 0: it is not framed
 	if batch {
 		items := []body.Node{m.node(3)}
 		if m.IntN(2) == 0 {
@@ -334,8 +335,14 @@ func compare(t testing.TB, seed uint64) {
 		node = body.Object(
 			body.Member("x", m.value()),
 			body.When(m.cond(1), body.Member("y", m.node(1))),
-			body.Member("items", pick(m, body.Items, body.Lines)(items...)),
+			body.Member("items", body.Items(items...)),
 		)
+		if lines = m.IntN(2); lines > 0 {
+			if m.IntN(2) == 0 {
+				lines, items = 2, []body.Node{body.Above(m.node(2), items[0])}
+			}
+			node = pick(m, body.Lines(items...), body.Framed("<\n", "\n;\n", "\n>", items...))
+		}
 	}
 	p, err := sc.Bind(node)
 	if err != nil {
@@ -359,6 +366,13 @@ func compare(t testing.TB, seed uint64) {
 			raw = m.json(raw, 3)
 		}
 		raw = append(raw, "}}"...)
+		if m.IntN(3) == 0 {
+			var b bytes.Buffer
+			if err := json.Indent(&b, raw, "\r", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			raw = b.Bytes()
+		}
 		ev, err := event.ParseValue(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -384,7 +398,10 @@ func compare(t testing.TB, seed uint64) {
 				w.items(
 					&s,
 					in,
-					sink(func(item []byte) { text += fmt.Sprintf("\n%s %v", slices.Clone(item), s.Marks()) }),
+					sink(func(item []byte) {
+						text += fmt.Sprintf("\n%s %v", slices.Clone(item), s.Marks())
+						onLines(t, seed, item, s.Marks(), lines)
+					}),
 				)
 			}
 			return text
@@ -392,6 +409,25 @@ func compare(t testing.TB, seed uint64) {
 		want := show(way{p.Interpret, p.InterpretItems})
 		if got := show(way{p.Append, p.Items}); got != want {
 			t.Fatalf("seed %d: compiled\n%s\ninterpreted\n%s\nof %s", seed, got, want, raw)
+		}
+	}
+}
+
+// onLines checks an item that has to be so many lines, each of one value, and where the stamp is in it.
+func onLines(t testing.TB, seed uint64, item []byte, marks []int, lines int) {
+	t.Helper()
+	for _, at := range marks {
+		if !bytes.HasPrefix(item[at:], []byte(`"t0"`)) {
+			t.Fatalf("seed %d: the stamp is not at %d of %s", seed, at, item)
+		}
+	}
+	if lines == 0 {
+		return
+	}
+	list := bytes.Split(item, []byte("\n"))
+	for _, line := range list {
+		if err := event.Valid(line); err != nil || bytes.ContainsRune(line, '\r') || len(list) != lines {
+			t.Fatalf("seed %d: %q is no item on %d lines: %v", seed, item, lines, err)
 		}
 	}
 }

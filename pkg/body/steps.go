@@ -197,7 +197,7 @@ func (w *writing) begin(in *Input, dst []byte) {
 func (w *writing) sep() {
 	if n := len(w.buf); n > w.base {
 		switch w.buf[n-1] {
-		case '{', '[', ':', ',':
+		case '{', '[', ':', ',', '\n': // a line end stands only above an item
 		default:
 			w.buf = append(w.buf, ',')
 		}

@@ -287,9 +287,7 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 		if first.as == asForm {
 			r.Open, r.Close = formAround(r.Open, r.Close)
 		}
-		if r.Sep = first.body.Separator(); r.Sep == "\n" {
-			r.Close += "\n"
-		}
+		r.Sep = first.body.Separator()
 		if first.as == asForm {
 			r.Sep = "%2C"
 		}

@@ -53,6 +53,14 @@ type ActionInfo struct {
 	Live                      LiveInfo // what it starts for old events, too
 	// Verdicts is how an answer names single items; nil: it does not, or in Go.
 	Verdicts *Verdicts
+	// Framing is the text around items; nil: the body is JSON.
+	Framing *Framing
+}
+
+// Framing is how items stand in a body that is text, see [body.Framed].
+type Framing struct {
+	Open, Sep, Close string
+	Above            bool // each has a line of its own above it
 }
 
 // info documents an action without binding it to settings: every command builds the whole catalogue, but opens
@@ -67,6 +75,11 @@ func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	}
 	if info.Success == nil {
 		info.Success = success
+	}
+	if len(d.steps) == 1 {
+		if open, sep, end, above, ok := body.Framing(d.steps[0].node); ok {
+			info.Framing = &Framing{open, sep, end, above}
+		}
 	}
 	switch {
 	case slices.ContainsFunc(d.steps, Step.talks):

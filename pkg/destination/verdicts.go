@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"net/http"
@@ -47,7 +48,7 @@ func ByID(list, id, message, inItem string) Verdicts {
 			if inItem == "" {
 				return d.InsertID, true
 			}
-			item, err := event.ParseValue(d.Item)
+			item, err := d.value()
 			return at(item, inItem).Text(), err == nil
 		})
 		return func(v event.Value) int { return items.of(v.Text()) }
@@ -190,7 +191,7 @@ func (l *refusals) items(b *Batch) map[string][]int {
 			list[itoa(i)] = []int{i}
 			continue
 		}
-		item, err := event.ParseValue(d.Item)
+		item, err := d.value()
 		for path := range strings.FieldsSeq(l.inItem) {
 			if v := at(item, path); err == nil && v.Exists() {
 				name := strings.ToLower(v.Text())
@@ -341,6 +342,15 @@ func (v Verdicts) one(a *Answer, status event.Value, now time.Time) (r Result, o
 		return Result{Outcome: Delivered, Status: a.Status}, true
 	}
 	return Result{Outcome: Rejected, Reason: Refused, Status: a.Status}, true
+}
+
+// value is what the partner is sent of the delivery. Of an item on two lines that is the second.
+func (d *Delivery) value() (event.Value, error) {
+	v, err := event.ParseValue(d.Item)
+	if line := bytes.IndexByte(d.Item, '\n'); err != nil && line >= 0 {
+		return event.ParseValue(d.Item[line+1:])
+	}
+	return v, err
 }
 
 // words is the text of an error.

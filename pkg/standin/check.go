@@ -398,10 +398,48 @@ func (w *scratch) gunzip(body []byte) ([]byte, error) {
 	return w.plain.Bytes(), err
 }
 
+// framed collects the items of a body that fits a frame; false: it does not.
+func (v *verdict) framed(f *Frame, body []byte) bool {
+	rest, fits := bytes.CutPrefix(body, []byte(f.Open))
+	for n := len(v.items); fits; {
+		values := 1
+		if f.Above {
+			values = 2
+		}
+		var raw json.RawMessage
+		for range values {
+			d := json.NewDecoder(bytes.NewReader(rest))
+			if d.Decode(&raw) != nil {
+				v.items = v.items[:n]
+				return false
+			}
+			rest = rest[d.InputOffset():]
+		}
+		one, err := v.work.parser.ParseValue(raw)
+		if err != nil {
+			v.items = v.items[:n]
+			return false
+		}
+		v.items = append(v.items, item{v: one})
+		if string(rest) == f.Close {
+			return true
+		}
+		if rest, fits = bytes.CutPrefix(rest, []byte(f.Sep)); !fits {
+			v.items = v.items[:n]
+		}
+	}
+	return false
+}
+
 // find collects the items of a body. It returns the parsed body, and a message if there
 // are no items.
 func (v *verdict) find(body []byte, contentType string) (root event.Value, msg string) {
 	e := v.endpoint
+	for i := range e.Frames {
+		if v.framed(&e.Frames[i], body) {
+			return root, ""
+		}
+	}
 	if e.Items[0] == "lines" || contentType == "application/x-ndjson" {
 		for line := range bytes.Lines(body) {
 			if line = bytes.TrimSpace(line); len(line) > 0 {

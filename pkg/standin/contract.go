@@ -86,12 +86,14 @@ type Endpoint struct {
 	// body is not read), or the dotted members that hold arrays of events. In these a
 	// segment that ends in [] stands for every element. A body of type
 	// application/x-ndjson is read as lines.
-	Items        Texts  `yaml:"items"`
-	MaxItems     Cap    `yaml:"max_items"` // in all arrays together
-	MaxBytes     Cap    `yaml:"max_bytes"` // before compression
-	MaxItemBytes Cap    `yaml:"max_item_bytes"`
-	Body         Schema `yaml:"body"` // for the body around the items
-	Item         Schema `yaml:"item"` // for every item
+	Items Texts `yaml:"items"`
+	// Frames are bodies that are text: the first counts that fits a body; else Items does.
+	Frames       []Frame `yaml:"frames"`
+	MaxItems     Cap     `yaml:"max_items"` // in all arrays together
+	MaxBytes     Cap     `yaml:"max_bytes"` // before compression
+	MaxItemBytes Cap     `yaml:"max_item_bytes"`
+	Body         Schema  `yaml:"body"` // for the body around the items
+	Item         Schema  `yaml:"item"` // for every item
 	// Kinds are further rules for items of a kind. If there are any, every item has to
 	// be of one of these kinds.
 	Kinds []Kind `yaml:"kinds"`
@@ -116,6 +118,15 @@ type Endpoint struct {
 	headers    map[string]*regexp.Regexp
 	containers [][]string
 	insertID   []string
+}
+
+// Frame is a body of events with text around and between them. Above says that each event has a JSON value of its own
+// before it.
+type Frame struct {
+	Open  string `yaml:"open"`
+	Sep   string `yaml:"sep"`
+	Close string `yaml:"close"`
+	Above bool   `yaml:"above"`
 }
 
 // Kind is a kind of item: the items of one array, or those with certain members.
