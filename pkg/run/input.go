@@ -151,7 +151,7 @@ func (r *Run) openSource(ctx context.Context) error {
 	o.Voided, o.NotedBarren = r.voided, r.notedBarren
 	o.NotedEnd = func(end source.Position) error { return r.journal.Note(endedKey, end) }
 	name, notice := r.journal.Name(), r.w.Notice
-	if notice != nil && !in.Follow { // a followed log is replaced every hour
+	if notice != nil {
 		o.Replaced = func(file string, read int64) { notice(Replaced{name, file, read}) }
 	}
 	if in.Follow {

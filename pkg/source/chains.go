@@ -51,7 +51,8 @@ type chains struct {
 	all     []*chain
 	byEntry map[int]*chain
 	claimed map[string]*chain // by path
-	seen    glances           // used while chains are located
+	copies  map[string]seenFile
+	seen    glances // used while chains are located
 }
 
 func newChains(d Disk, frozen []Object, void map[int]Place, barren []int) *chains {
@@ -318,48 +319,6 @@ func fingerprintOf(r io.Reader, size int64) (string, error) {
 		}
 	}
 	return printed(size, h), nil
-}
-
-// between lists the files that a log was rotated into since it was last read, apart from the one that was read, which
-// may be gone: files beside it whose names begin with its name and that are newer than the one that was read, oldest
-// first.
-func (c *chains) between(name string) (names []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ch := c.named(name)
-	if ch == nil || ch.path == name {
-		return nil
-	}
-	since := ch.at
-	if ch.path == "" { // it is gone
-		if is, err := c.isReplaced(ch); err != nil || !is {
-			return nil
-		}
-		since = ch.last.ModTime
-	}
-	dir, base := filepath.Split(name)
-	entries, err := c.disk.ReadDir(filepath.Clean(dir))
-	if err != nil {
-		return nil // an error of the folder shows when the file is opened
-	}
-	type found struct {
-		path string
-		at   time.Time
-	}
-	var all []found
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		info, err := e.Info()
-		if err == nil && e.Type().IsRegular() && path != name && strings.HasPrefix(e.Name(), base) && !marker(e.Name()) &&
-			c.claimed[path] == nil && info.ModTime().After(since) && !c.isCopy(path) {
-			all = append(all, found{path, info.ModTime()})
-		}
-	}
-	slices.SortFunc(all, func(a, b found) int { return a.at.Compare(b.at) })
-	for _, f := range all {
-		names = append(names, f.path)
-	}
-	return names
 }
 
 // glances cache what was found out about files and folders while chains are located, because many chains are

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -69,6 +70,9 @@ func (s *Input) await(ctx context.Context, changes <-chan struct{}, wait time.Du
 // again examines the input once more. Errors are reported, and tried again the next time.
 func (s *Input) again(ctx context.Context) {
 	s.early.Store(false)
+	s.mu.Lock()
+	s.earlier, s.unreadable = s.unreadable, nil // what is over by now does not count any more
+	s.mu.Unlock()
 	s.count(func(st *Stats) { st.Skipped, st.NoFiles, st.Passed = 0, 0, nil })
 	parts, _, err := s.list(ctx)
 	for _, list := range parts {
@@ -78,6 +82,11 @@ func (s *Input) again(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() == nil { // else not everything was looked at
+		s.earlier = nil
 	}
 }
 
@@ -109,11 +118,23 @@ type seenFile struct {
 	at   time.Time
 }
 
-// Failures are the parts of the input that could not be read, or were refused, so far.
+// Failures are the parts of the input that could not be read, or were refused. Of a followed input, they are those
+// of the last look at it.
 func (s *Input) Failures() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Join(s.unreadable...)
+	all := slices.Clone(s.unreadable)
+	for _, err := range s.earlier {
+		if !isAmong(all, err) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// isAmong says whether an error says the same as one of a list.
+func isAmong(list []error, err error) bool {
+	return slices.ContainsFunc(list, func(e error) bool { return e.Error() == err.Error() })
 }
 
 // watcher receives changes in folders, as far as the system reports them.

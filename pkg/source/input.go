@@ -36,6 +36,7 @@ type Input struct {
 	mu         sync.Mutex
 	stats      Stats
 	unreadable []error
+	earlier    []error // of the look before, while the input is looked at again
 	unread     unread
 	held       []string
 	refused    map[int]error
@@ -242,12 +243,11 @@ func (s *Input) note(name, why string) {
 func (s *Input) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	same := func(e error) bool { return e.Error() == err.Error() }
-	if len(s.unreadable) >= 100 || slices.ContainsFunc(s.unreadable, same) {
+	if len(s.unreadable) >= 100 || isAmong(s.unreadable, err) {
 		return
 	}
 	s.unreadable = append(s.unreadable, err)
-	if s.o.Follow != nil && s.o.Log != nil { // there is no end at which it would be reported
+	if s.o.Follow != nil && s.o.Log != nil && !isAmong(s.earlier, err) { // there is no end at which it would be reported
 		s.o.Log.Warn("input", "why", err.Error())
 	}
 }
