@@ -16,13 +16,17 @@ COPY . .
 ARG TARGETOS=linux TARGETARCH=amd64 VERSION=dev COMMIT= DATE=
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /out/fanfold \
     -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT -X main.date=$DATE" .
+
+# What an image holds beside the program. A release has no source to build from, so this takes
+# nothing from the folder of the build.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS files
 RUN mkdir -p /out/state /out/tmp
 
 FROM scratch AS base
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /usr/share/zoneinfo /usr/share/zoneinfo
-COPY --from=build --chown=65532:65532 /out/state /state
-COPY --from=build --chown=65532:65532 /out/tmp /tmp
+COPY --from=files /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=files /usr/share/zoneinfo /usr/share/zoneinfo
+COPY --from=files --chown=65532:65532 /out/state /state
+COPY --from=files --chown=65532:65532 /out/tmp /tmp
 ENV FANFOLD_STATE_DIR=/state FANFOLD_LOG_FORMAT=json HOME=/tmp
 USER 65532:65532
 WORKDIR /etc/fanfold

@@ -72,6 +72,36 @@ func stages(t *testing.T) []instructions.Stage {
 	return all
 }
 
+// TestReleaseNeedsTheProgramAlone: the image of a release is built in a folder that holds the programs and nothing else,
+// by platform. No stage that it needs may take anything else from there.
+func TestReleaseNeedsTheProgramAlone(t *testing.T) {
+	all := stages(t)
+	needed, taken := []string{"release"}, 0
+	for i := 0; i < len(needed); i++ {
+		for _, s := range all {
+			if s.Name != needed[i] {
+				continue
+			}
+			needed = append(needed, s.BaseName)
+			for _, c := range s.Commands {
+				if _, is := c.(*instructions.AddCommand); is {
+					t.Errorf("stage %s adds files: COPY says from where", s.Name)
+				}
+				if c, is := c.(*instructions.CopyCommand); is && c.From != "" {
+					needed = append(needed, c.From)
+				} else if is {
+					if taken++; len(c.SourcePaths) != 1 || c.SourcePaths[0] != "$TARGETPLATFORM/fanfold" {
+						t.Errorf("stage %s of a release takes %q of the folder, which is not there", s.Name, c.SourcePaths)
+					}
+				}
+			}
+		}
+	}
+	if taken != 1 {
+		t.Errorf("a release takes %d times something of the folder, stages %q", taken, needed)
+	}
+}
+
 // builder is the file system of the stage that builds, as far as images copy from it.
 type builder struct {
 	t      *testing.T
