@@ -41,15 +41,22 @@ func (a *app) testConfig(ctx context.Context, form string) error {
 	if err != nil {
 		return err
 	}
+	suppressed, err := a.suppression(conf)
+	if err != nil {
+		return err
+	}
 	var results []trial.Result
 	failed := 0
 	for _, t := range conf.Tests {
-		result, wrong := trial.Try(ctx, conf.Pipeline, t, dests, a.now())
+		result, wrong := trial.Try(ctx, conf.Pipeline, t, dests, suppressed, a.now())
 		if wrong != nil {
 			return fmt.Errorf("test %q: %w", t.Name, wrong)
 		}
 		if len(result.Findings) > 0 {
 			failed++
+		}
+		for _, name := range result.Left {
+			a.sayf("test %q: what is expected of %s is passed over: profile %s has no such destination", t.Name, name, a.profile)
 		}
 		results = append(results, result)
 	}

@@ -159,6 +159,7 @@ func TestSchema(t *testing.T) {
 		"empty":     "{}",
 		"starter":   starter,
 		"cassettes": "cassettes: {redact: [a, b], allow: c}",
+		"nulls":     "profiles: {empty: null, s: {destinations: {a: {filter: null, rate: null, settings: null, retry: null}, b: null}}}",
 		"choices":   "destinations: {mixpanel: {settings: {strict_mode: 0}}}",
 		"rates": "destinations: {a: {type: webhook, rate: 50/s}, b: {type: webhook, rate: 20MB/m, timeout: 1m30s}, " +
 			"c: {type: webhook, rate: none, override_limits: true}, d: {type: webhook, rate: '${RATE}', base_url: '${B}/x'}}",

@@ -54,6 +54,7 @@ type File struct {
 	Suppress     []string
 	SuppressLine int // where they are named
 	Tests        []Test
+	takenOut     []string // destinations that the profile takes out
 	Notes        []string // warnings about what stands outside of the destinations
 	// Piped says that the file was read from a pipe: its path is of no use later. The
 	// caller of Parse sets it.

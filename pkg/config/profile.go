@@ -23,6 +23,9 @@ func (f *File) applyProfile(root *yaml.Node, name string, p *problems) {
 	if profiles != nil {
 		eachPair(profiles, p, "profiles", func(key, value *yaml.Node) {
 			f.Profiles = append(f.Profiles, key.Value)
+			if value.Tag == "!!null" { // it changes nothing
+				value = &yaml.Node{Kind: yaml.MappingNode, Line: value.Line}
+			}
 			if value.Kind != yaml.MappingNode {
 				p.add(value.Line, "profile %s has to be a table like the whole configuration, not %s", key.Value, nodeKind(value))
 			} else if key.Value == name {
@@ -33,7 +36,10 @@ func (f *File) applyProfile(root *yaml.Node, name string, p *problems) {
 	switch {
 	case name == "":
 	case chosen != nil:
+		before := destinationNames(root)
 		mergeOver(root, chosen)
+		after := destinationNames(root)
+		f.takenOut = slices.DeleteFunc(before, func(name string) bool { return slices.Contains(after, name) })
 	case len(f.Profiles) == 0:
 		p.add(0, "there is no profile %q: it has no profiles", name)
 		f.Unusable = true
@@ -41,6 +47,21 @@ func (f *File) applyProfile(root *yaml.Node, name string, p *problems) {
 		p.add(profiles.Line, "%s", setting.Unknown(name, "profile", f.Profiles))
 		f.Unusable = true
 	}
+}
+
+// destinationNames are the destinations of a configuration.
+func destinationNames(root *yaml.Node) (names []string) {
+	table := func(n *yaml.Node, see func(key, value *yaml.Node)) {
+		for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+			see(n.Content[i], n.Content[i+1])
+		}
+	}
+	table(root, func(key, value *yaml.Node) {
+		if key.Value == "destinations" {
+			table(value, func(name, _ *yaml.Node) { names = append(names, name.Value) })
+		}
+	})
+	return names
 }
 
 // mergeOver merges a table over another: tables in it are merged, other values replaced,

@@ -109,9 +109,10 @@ func (w *World) Schema() any {
 	}
 	properties["profiles"] = form{
 		"description": "by name, what is merged over the rest with --profile NAME",
-		"type":        "object", "additionalProperties": ref("profile"),
+		"type":        "object", "additionalProperties": form{"anyOf": []form{{"type": "null"}, ref("profile")}},
 	}
 	definitions["profile"] = profileForm(properties)
+	definitions["profile options"] = nullable(w.optionForms())
 	for _, g := range GlobalOptions() {
 		properties[g.Name] = textForm().with(g.Usage)
 	}
@@ -152,12 +153,23 @@ func profileForm(whole form) form {
 	properties := form{
 		"transform": whole["transform"], "suppress": whole["suppress"],
 		"destinations": form{"type": "object", "additionalProperties": form{"anyOf": []form{{"type": "null"},
-			ref("options")}}},
+			ref("profile options")}}},
 	}
 	for _, g := range GlobalOptions() {
 		properties[g.Name] = form{}
 	}
 	return form{"type": "object", "additionalProperties": false, "properties": properties}
+}
+
+// nullable is a form of a table whose members may be null, which takes them out.
+func nullable(table form) form {
+	members := form{}
+	for key, f := range table["properties"].(form) {
+		members[key] = form{"anyOf": []form{{"type": "null"}, f.(form)}}
+	}
+	out := table.with("")
+	out["properties"] = members
+	return out
 }
 
 func ref(name string) form {

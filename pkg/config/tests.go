@@ -178,7 +178,7 @@ func (f *File) checkTests(p *problems) {
 	}
 	for _, t := range f.Tests {
 		for _, e := range t.Expect {
-			if !slices.Contains(names, e.Destination) {
+			if !slices.Contains(names, e.Destination) && !slices.Contains(f.takenOut, e.Destination) {
 				p.add(e.Line, "test %q: %s", t.Name, setting.Unknown(e.Destination, "destination", names))
 			}
 		}

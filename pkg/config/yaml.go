@@ -24,6 +24,8 @@ const mostRepairs = 20
 func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 	ok = true
 	lines := bytes.SplitAfter(data, []byte("\n"))
+	indentPasted(lines, p)
+	quoteFilters(lines, p)
 	for range mostRepairs {
 		doc, more, err := unmarshal(lines)
 		if err == nil {
@@ -46,6 +48,78 @@ func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 		lines[r.at] = []byte(r.line)
 	}
 	return nil, false
+}
+
+// indentPasted indents JSON that was pasted from the first column on below a key that is indented itself.
+func indentPasted(lines [][]byte, p *problems) {
+	var open brackets
+	var before, lead []byte // the last line with something in it; what the pasted lines lack
+	for i, l := range lines {
+		text := bytes.TrimSpace(l)
+		if open.depth == 0 {
+			lead = nil
+			if in := indent.Find(before); len(in) > 0 && bytes.HasSuffix(bytes.TrimSpace(before), []byte(":")) && len(l) > 0 &&
+				(l[0] == '[' || l[0] == '{') {
+				lead = append(bytes.Clone(in), "  "...)
+				key := bytes.TrimSpace(before)
+				p.add(i+1, "what belongs to %s has to be indented deeper than it", key[:len(key)-1])
+			}
+		}
+		open.read(l)
+		if len(lead) > 0 {
+			lines[i] = append(bytes.Clone(lead), l...)
+		}
+		if len(text) > 0 && text[0] != '#' {
+			before = lines[i]
+		}
+	}
+}
+
+// filterKey is a key of a filter between brackets, before one without quotes.
+var filterKey = regexp.MustCompile(`([{,]\s*(?:subscribe|trigger|filter|when|drop|keep):[ \t]+)([^\s"'{\[|>&*#].*)`)
+
+// quoteFilters puts filters between brackets in quotes that hold what YAML takes for the end of a text.
+func quoteFilters(lines [][]byte, p *problems) {
+	for i, l := range lines {
+		m := filterKey.FindSubmatchIndex(l)
+		if m == nil || bytes.HasPrefix(bytes.TrimSpace(l), []byte("#")) {
+			continue
+		}
+		end, special := filterEnd(string(l[m[4]:]))
+		if text := strings.TrimSpace(string(l[m[4] : m[4]+end])); special {
+			now := string(l[:m[4]]) + "'" + strings.ReplaceAll(text, "'", "''") + "'" + string(l[m[4]+end:])
+			p.add(i+1, "put it in quotes: %s", strings.TrimSpace(now))
+			lines[i] = []byte(now)
+		}
+	}
+}
+
+// filterEnd is where a filter ends that stands between brackets; special says that YAML would end it elsewhere.
+func filterEnd(s string) (end int, special bool) {
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == ':':
+			special = special || strings.HasPrefix(s[i:], ": ")
+		case quoted && c == '#':
+			special = special || i > 0 && s[i-1] == ' '
+		case quoted:
+			special = special || strings.IndexByte(",[]{}", c) >= 0
+		case c == '(' || c == '[':
+			depth, special = depth+1, special || c == '['
+		case (c == ')' || c == ']') && depth > 0:
+			depth--
+		case depth > 0:
+			special = special || c == ','
+		case strings.IndexByte(",}]", c) >= 0:
+			return i, special
+		}
+	}
+	return len(strings.TrimRight(s, "\r\n")), false // it goes on elsewhere
 }
 
 // unmarshal parses lines. more is the line of another document in them that is not empty; 0: there is none.

@@ -10,7 +10,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/selection"
@@ -80,11 +79,11 @@ type Previewed struct {
 // PreviewEvent is Preview for one event at one destination, without the destination's filter. fallback is used if
 // the event has no messageId.
 func (w *World) PreviewEvent(
-	ctx context.Context, d *config.Opened, ev *event.Event, fallback string, show func(Shown) error,
+	ctx context.Context, d *config.Opened, it selection.Item, fallback string, show func(Shown) error,
 ) error {
 	p := w.dryLane(&Job{Destinations: []*config.Opened{d}}, d, nil)
 	w.shows(ctx, p, show)
-	if err := p.pass(&selection.Record{Item: selection.Item{Event: ev}}, fallback, fallback); err != nil {
+	if err := p.pass(&selection.Record{Item: it}, fallback, fallback); err != nil {
 		return err
 	}
 	return p.flush()

@@ -19,7 +19,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -28,6 +30,7 @@ import (
 type Result struct {
 	Test     config.Test
 	Findings []Finding // none: it is as expected
+	Left     []string  // destinations of which something is expected, and that are not there
 }
 
 // Finding is one way in which what became of an event is not what was expected.
@@ -46,10 +49,11 @@ type made struct {
 	requests []transport.Captured
 }
 
-// Try runs a test on destinations that are open. now is when events are sent that have
-// no time, of tests that do not say when. The error is one of the machine.
+// Try runs a test on destinations that are open. suppressed are those who must not be sent anything. now is when
+// events are sent that have no time, of tests that do not say when. The error is one of the machine.
 func Try(
-	ctx context.Context, steps *transform.Pipeline, t config.Test, dests []*config.Opened, now time.Time,
+	ctx context.Context, steps *transform.Pipeline, t config.Test, dests []*config.Opened, suppressed *suppress.Set,
+	now time.Time,
 ) (Result, error) {
 	out := Result{Test: t}
 	ev, err := event.Parse(t.Event)
@@ -62,10 +66,11 @@ func Try(
 	if !t.Now.IsZero() {
 		now = t.Now
 	}
-	rules := normalize.Rules{Undated: now}
+	rules := normalize.Rules{} // of a run whose user has said nothing about events without a time
 	if ev, err = rules.Event(nil, ev); err != nil {
 		return out, err
 	}
+	barred := suppressed.Has(ev)
 	dropped := ""
 	if steps = steps.WithoutPositions(); !steps.Empty() {
 		var changed []byte
@@ -91,10 +96,13 @@ func Try(
 	}
 	for _, e := range t.Expect {
 		i := slices.IndexFunc(dests, func(o *config.Opened) bool { return o.Name == e.Destination })
+		if i < 0 {
+			out.Left = append(out.Left, e.Destination)
+		}
 		if i < 0 || dropped != "" {
 			continue
 		}
-		m, err := requestsOf(ctx, dests[i], ev, now)
+		m, err := requestsOf(ctx, dests[i], ev, barred || suppressed.Has(ev), now)
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", e.Destination, err)
 		}
@@ -104,14 +112,17 @@ func Try(
 }
 
 // requestsOf has a destination make requests of an event, as a run does.
-func requestsOf(ctx context.Context, o *config.Opened, ev *event.Event, now time.Time) (*made, error) {
+func requestsOf(
+	ctx context.Context, o *config.Opened, ev *event.Event, barred bool, now time.Time,
+) (*made, error) {
 	m := &made{}
 	if !o.Filter.Match(ev.Root()) {
 		m.filtered = true
 		return m, nil
 	}
 	w := &run.World{Now: func() time.Time { return now }}
-	err := w.PreviewEvent(ctx, o, ev, "test-0", func(s run.Shown) error {
+	it := selection.Item{Event: ev, Suppressed: barred}
+	err := w.PreviewEvent(ctx, o, it, "test-0", func(s run.Shown) error {
 		switch r := s.Settled; {
 		case r == nil && s.Request == nil:
 			m.requests = append(m.requests, transport.Captured{Method: "WRITE", Body: slices.Clone(s.Item)})
