@@ -110,7 +110,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		policy: defaultCompaction(),
 		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
 		rows:   e.stockRows,
-		mover:  mover{free: e.stockPieces},
+		mover:  mover{free: e.stockPieces, shares: len(e.c.Lanes) > 1},
 	}
 	l.ledger.left = l.memory.mover.leave
 	l.router = &router{

@@ -119,8 +119,12 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 
 // mover copies deliveries out of blocks that are to be freed. The copies lie in pieces, each shared by several
 // deliveries of one action: those that wait together are mostly sent together, and then their piece can be reused.
-// A piece is small, because one waiting delivery keeps all of it. The texts of events are not in it: see copyOf.
+// A piece is small, because one waiting delivery keeps all of it.
 type mover struct {
+	// shares says that there are several lanes, of which those that keep the text of a block share one copy of an
+	// event's: the same events wait in all lanes that pack alike, and sixteen had a sixth of their memory in copies.
+	// It is left to the collector; a single lane has it in the piece, to be used again.
+	shares  bool
 	filling []*piece // by action
 	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
 	free    stock.Stock[piece]
@@ -139,7 +143,7 @@ type piece struct {
 }
 
 const (
-	pieceOfMoved = 32
+	pieceOfMoved = 24
 	textOfMoved  = 32 << 10
 )
 
@@ -152,7 +156,11 @@ func (m *mover) works(ws []*work) {
 }
 
 func (m *mover) work(w *work) *work {
-	p := m.room(w.d.Action, len(w.d.Item))
+	text := len(w.d.Item)
+	if !m.shares {
+		text += len(w.ev.raw)
+	}
+	p := m.room(w.d.Action, text)
 	n, d := &p.works[p.nworks], &p.made[p.nworks]
 	p.nworks++
 	p.open++
@@ -172,7 +180,12 @@ func (m *mover) event(p *piece, le *laneEvent) *laneEvent {
 		p.nevents++
 		p.open++
 		*n = *le
-		n.raw, n.piece = le.b.copyOf(le.raw), p
+		n.piece = p
+		if text := le.b.text; m.shares && text != nil {
+			n.raw = text.Copy(le.raw)
+		} else {
+			n.raw = p.copy(le.raw)
+		}
 		le.moved = n
 	}
 	return le.moved
@@ -191,16 +204,7 @@ func (m *mover) room(action int32, text int) *piece {
 	return p
 }
 
-// copyOf copies the text of an event. Lanes that keep the text of the block share one copy, because the same events
-// wait in all lanes that are alike: sixteen lanes had a sixth of their memory in such copies.
-func (lb *laneBlock) copyOf(raw []byte) []byte {
-	if lb.text != nil {
-		return lb.text.Copy(raw)
-	}
-	return bytes.Clone(raw)
-}
-
-// copy copies an item into the piece, or into memory of its own when it is large.
+// copy copies a text into the piece, or into memory of its own when it is large.
 func (p *piece) copy(b []byte) []byte {
 	if len(b) == 0 || len(b) >= textOfMoved/4 || p.ntext+len(b) > textOfMoved {
 		return bytes.Clone(b) // nil must not become an empty text
