@@ -169,6 +169,13 @@ func TestSchema(t *testing.T) {
 			"\"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', " +
 			"enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
 	}
+	const pasted = `{"actionSlug":"trackEvent","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}}`
+	for name, actions := range map[string]string{"one": pasted, "an answer": `{"data":{"subscription":` + pasted + `}}`,
+		"answers": `[{"data":{"subscriptions":[` + pasted + `]}},` + pasted + `]`, "a resource": `{"values":{"id":"x","action_id":"a",` +
+			`"action_slug":"trackEvent","destination_id":"d","model_id":null,"reverse_etl_schedule":null,"trigger":"type = \"track\"",` +
+			`"settings":"{\"event\":{\"@path\":\"$.event\"}}"}}`} {
+		right["pasted: "+name] = "destinations: {a: {type: mixpanel, settings: {project_token: x}, actions: " + actions + "}}"
+	}
 	topic, err := topics.ReadFile("topics/config.txt")
 	if err != nil {
 		t.Fatal(err)

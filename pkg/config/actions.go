@@ -17,9 +17,9 @@ import (
 )
 
 // actionKeys are those of an entry of `actions:`, each with the names that it has in
-// what Segment's API, its exports and its source code call a subscription.
+// what Segment's API, its exports, its Terraform provider and its source code call a subscription.
 var actionKeys = map[string]string{
-	"action": "action", "actionSlug": "action", "partnerAction": "action",
+	"action": "action", "actionSlug": "action", "action_slug": "action", "partnerAction": "action",
 	"subscribe": "subscribe", "trigger": "subscribe",
 	"mapping": "mapping", "settings": "mapping",
 	"enabled": "enabled", "name": "name",
@@ -27,8 +27,16 @@ var actionKeys = map[string]string{
 
 // segmentsOwn are the members of a subscription in Segment that say nothing about what
 // is sent.
-var segmentsOwn = []string{"id", "actionId", "destinationId", "modelId", "reverseETLModel", "reverseETLSchedule",
-	"type", "createdAt", "updatedAt"}
+var segmentsOwn = []string{"id", "actionId", "action_id", "destinationId", "destination_id", "modelId", "model_id",
+	"reverseETLModel", "reverseETLModelId", "reverseETLSchedule", "reverse_etl_model_id", "reverse_etl_schedule", "type",
+	"createdAt", "updatedAt"}
+
+// models are those of them that say that rows of a warehouse feed a subscription, and no events.
+var models = []string{"modelId", "model_id", "reverseETLModelId", "reverse_etl_model_id"}
+
+// wrappers are what stands around subscriptions in answers of Segment's API, of one and of several, and in what
+// Terraform shows.
+var wrappers = []string{"data", "subscriptions", "subscription", "values"}
 
 // subscription is an entry of `actions:`, and where it stands.
 type subscription struct {
@@ -41,14 +49,14 @@ type subscription struct {
 // readActions reads the subscriptions that replace the presets. Segment's own objects
 // can stand among them as they are.
 func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
-	n = subscriptionsOf(n)
-	if n.Kind != yaml.SequenceNode {
+	entries, ok := o.subscriptionsOf(n, 0, p)
+	if !ok {
 		p.add(n.Line, "%s: actions have to be a list, not %s", o.Name, nodeKind(n))
 		return
 	}
 	before := len(p.errs)
 	o.Config.Actions = []destination.Subscription{}
-	for _, item := range n.Content {
+	for _, item := range entries {
 		s := o.readAction(item, p)
 		if s.disabled {
 			p.note(s.line, "%s: action %s is not enabled, and left out", o.Name, s.Action)
@@ -68,20 +76,48 @@ func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
 	}
 }
 
-// subscriptionsOf finds the list in an answer of Segment's API that was pasted whole.
-func subscriptionsOf(n *yaml.Node) *yaml.Node {
-	for _, key := range []string{"data", "subscriptions"} {
-		if n.Kind != yaml.MappingNode {
-			break
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				n = n.Content[i+1]
-				break
+// subscriptionsOf are the entries of a list, and of what was pasted whole: an answer of Segment's API, a resource of
+// Terraform's, one subscription.
+func (o *Opened) subscriptionsOf(n *yaml.Node, depth int, p *problems) (entries []*yaml.Node, ok bool) {
+	switch {
+	case n.Kind == yaml.SequenceNode && depth < len(wrappers):
+		for _, item := range n.Content {
+			if inner, is := o.subscriptionsOf(item, depth+1, p); is {
+				entries = append(entries, inner...)
+			} else {
+				entries = append(entries, item)
 			}
 		}
+		return entries, true
+	case n.Kind != yaml.MappingNode || depth == len(wrappers):
+		return nil, false
 	}
-	return n
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if actionKeys[n.Content[i].Value] == "action" {
+			return []*yaml.Node{n}, true
+		}
+	}
+	for _, key := range wrappers {
+		if v := member(n, key); v != nil {
+			if page := member(n, "pagination"); page != nil && member(page, "next") != nil &&
+				member(page, "next").Tag != "!!null" && member(page, "next").Value != "" {
+				p.note(page.Line, "%s: these actions are one page of an answer, and more follow (pagination.next is %q): paste "+
+					"them, too", o.Name, member(page, "next").Value)
+			}
+			return o.subscriptionsOf(v, depth+1, p)
+		}
+	}
+	return nil, false
+}
+
+// member is the value of a key of a table; nil where there is none.
+func member(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // readAction reads one entry.
@@ -92,6 +128,9 @@ func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
 	eachPair(item, p, o.Name+": an entry of actions", func(k, v *yaml.Node) {
 		key := actionKeys[k.Value]
 		if key == "" {
+			if slices.Contains(models, k.Value) && v.Tag != "!!null" && v.Value != "" {
+				p.note(k.Line, "%s: an action has %s: rows of a warehouse feed it in Segment, and here events do", o.Name, k.Value)
+			}
 			if !slices.Contains(segmentsOwn, k.Value) {
 				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", []string{"action", "subscribe",
 					"mapping", "enabled", "name"}))
@@ -104,7 +143,11 @@ func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
 		}
 		said[key] = k.Value
 		if key == "mapping" {
-			s.mapping = v
+			if s.mapping = v; strings.HasPrefix(strings.TrimSpace(v.Value), "{") { // JSON in a text, as Terraform has it
+				if table, err := jsonNode(v); err == nil && table.Kind == yaml.MappingNode {
+					s.mapping = table
+				}
+			}
 			return
 		}
 		if v.Kind != yaml.ScalarNode {

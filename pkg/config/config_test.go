@@ -184,6 +184,20 @@ func TestPasted(t *testing.T) {
 		"its whole answer": `    actions: {"data":{"subscriptions":[{"actionSlug":"send","enabled":true,"trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}}],
       "pagination":{"current":"MA=="}}}
 `,
+		"the answer for one": `    actions: {"data":{"subscription":{"id":"x","name":"N","actionSlug":"send","enabled":true,"trigger":"type = \"track\"",
+      "settings":{"event":{"@path":"$.event"}}}}}
+`,
+		"one by itself": `    actions: {"actionSlug":"send","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}}
+`,
+		"a list of answers": `    actions: [{"data":{"subscription":{"actionSlug":"send","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}}}}]
+`,
+		"Terraform's values": `    actions:
+      - {"id":"x","action_id":"a","action_slug":"send","destination_id":"d","enabled":true,"model_id":null,"name":"T","reverse_etl_schedule":null,
+         "settings":"{\"event\":{\"@path\":\"$.event\"}}","trigger":"type = \"track\""}
+`,
+		"Terraform's resource": `    actions: {"address":"s.t","type":"segment_destination_subscription","values":{"action_slug":"send",
+      "settings":"{\"event\":{\"@path\":\"$.event\"}}","trigger":"type = \"track\""}}
+`,
 		"source code": `    actions:
       - {name: Track, subscribe: 'type = "track"', partnerAction: send, mapping: {event: {"@path": $.event}, __segment_internal_x: 1}, type: automatic}
 `,
@@ -201,6 +215,30 @@ func TestPasted(t *testing.T) {
 		if len(got[0].Config.Actions) != 1 || has.Action != had.Action || has.Subscribe != had.Subscribe ||
 			!strings.HasPrefix(has.Mapping.String(), `{"event":{"@path":"$.event"}`) {
 			t.Errorf("%s: %+v, not %+v", name, got[0].Config.Actions, want[0].Config.Actions)
+		}
+	}
+}
+
+// TestPastedInPart: what a pasted answer says of what is not in it, and what events cannot do, is said.
+func TestPastedInPart(t *testing.T) {
+	const one = `{"actionSlug":"send","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}%s}`
+	for text, want := range map[string]string{
+		`{"data":{"subscriptions":[` + fmt.Sprintf(one, "") + `],"pagination":{"current":"MA==","next":"Mg=="}}}`: `pagination.next is "Mg=="`,
+		fmt.Sprintf(one, `,"modelId":"m1"`): "an action has modelId: rows of a warehouse feed it in Segment, and here events do",
+		`{"data":{"subscriptions":[` + fmt.Sprintf(one, `,"modelId":null`) + `],"pagination":{"current":"MA==","next":null}}}`: "",
+	} {
+		_, got, err := load(toys(), indented("    actions: "+text+"\n"))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if said := strings.Join(got[0].Notes, "\n"); !strings.Contains(said, want) || want == "" && said != "" {
+			t.Errorf("%s: %q; want %q", text, said, want)
+		}
+	}
+	for _, text := range []string{"5", "{}", `{"data":{}}`, `{"data":{"data":{"data":{"data":{"data":[]}}}}}`} {
+		if _, _, err := load(toys(), indented("    actions: "+text+"\n")); err == nil || !strings.Contains(err.Error(), "have to be a list") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

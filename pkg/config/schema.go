@@ -282,11 +282,13 @@ func actionsForm(d destination.Destination) form {
 		}
 	}
 	entry := form{"type": "object", "additionalProperties": false, "properties": properties, "allOf": byAction}
-	return form{"anyOf": []form{
-		{"type": "array", "items": entry},
-		{"type": "object", "anyOf": []form{{"required": list("data")},
-			{"required": list("subscriptions")}}}, // an answer of Segment's API
-	}}
+	var whole []form
+	for _, key := range wrappers {
+		whole = append(whole, form{"required": list(key)})
+	}
+	// One subscription, or an answer of Segment's API or a resource of Terraform's around some.
+	one := form{"if": form{"type": "object", "anyOf": whole}, "else": entry}
+	return form{"anyOf": []form{{"type": "array", "items": one}, one.with("a subscription, or what stands around some")}}
 }
 
 // fieldsOf names the definition of an action's mapping.
