@@ -354,3 +354,17 @@ func TestNamesElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsElsewhere: a text of a mapping that takes the place of a secret setting is a variable, like that.
+func TestSecretsElsewhere(t *testing.T) {
+	const hidden = "https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2"
+	ws, err := workspace.Segment([]byte(`{"destinations":[{"id":"d","name":"one","settings":{},"metadata":{"slug":"actions-slack"}}]}
+		{"actionSlug":"postToChannel","destinationId":"d","trigger":"type = \"track\"","settings":{"url":"` + hidden + `","text":"x"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, said, err := workspace.Write("x", ws, destinations.All())
+	if err != nil || strings.Contains(string(out), "hunter2") || !strings.Contains(string(out), `"url": "${ONE_URL}"`) {
+		t.Errorf("%v, %v:\n%s", err, said, out)
+	}
+}

@@ -57,8 +57,8 @@ func (r *reader) connection(o, definition object, source string) {
 		d.Losses = append(d.Losses, fmt.Sprintf("not carried over: its %d transformations are code: see `fanfold help "+
 			"transform` for steps", len(list)))
 	}
-	d.Notes = append(d.Notes, lost(r.rest(o, r.rudder, "id", "name", "enabled", "isConnectionEnabled", "isProcessorEnabled",
-		"deleted", "config", "destinationDefinition", "transformations"))...)
+	d.Notes = append(d.Notes, lost(r.rest(o, r.rudder, "id", "name", "enabled", "isConnectionEnabled",
+		"isProcessorEnabled", "deleted", "config", "destinationDefinition", "transformations"))...)
 	r.add(d)
 }
 

@@ -99,8 +99,8 @@ func (r *reader) subscription(o object, action, trigger string) {
 		mapped = o.object("mapping")
 	}
 	s.Mapping = map[string]any(mapped)
-	s.Notes = lost(r.rest(o, r.segment, "id", "name", "enabled", "settings", "mapping", "trigger", "subscribe", "actionSlug",
-		"partnerAction"))
+	s.Notes = lost(r.rest(o, r.segment, "id", "name", "enabled", "settings", "mapping", "trigger", "subscribe",
+		"actionSlug", "partnerAction"))
 	r.orphans = append(r.orphans, orphan{Subscription: s, destination: o.text("destinationId")})
 }
 

@@ -199,6 +199,11 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			"filter G: it belongs to destination d9, which is not in the export"},
 		"a subscription of another": {Segment, exportOf(`{}`, subscription("d9", `type = \"track\"`)),
 			"# ", "subscription Track: it belongs to destination d9, which is not in the export"},
+		"a credential in a mapping": {Segment, exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"settings":{}`,
+			`"settings":{"event":{"Authorization":"Bearer hunter2-hunter2","X-Api-Key":{"@literal":"hunter2-hunter2"},"code":"USD",`+
+				`"access_token":{"@path":"$.context.token"},"password":"{{traits.password}}"}}`, 1)),
+			"\"Authorization\": \"${TOYS_AUTHORIZATION}\"\n            \"X-Api-Key\": {\"@literal\": \"${TOYS_X_API_KEY}\"}\n" +
+				"            \"access_token\": {\"@path\": \"$.context.token\"}\n            \"code\": \"USD\"", ""},
 		"a filter that is none": {Segment, exportOf(`{}`, filter(`"if":"a = 1) or (b = 2","actions":[{"type":"DROP"}]`)),
 			"filter: 'TO BE MENDED: !(a = 1) or (b = 2)'", "Toys: to be mended: its filter Ours: "},
 		"a filter that samples": {Segment, exportOf(`{}`, filter(`"if":"all","actions":[{"type":"SAMPLE","percent":0.1,"path":"userId"}]`)),

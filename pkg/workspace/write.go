@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -167,7 +168,8 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		w.tell(d, lost)
 		body.Content = append(body.Content, scalar("actions"), actions)
 	} else if d.Bare {
-		bare := []string{"no subscription of it is in the export: without any it sends nothing there, and here what its presets send"}
+		bare := []string{"no subscription of it is in the export: without any it sends nothing there, and here what its " +
+			"presets send"}
 		notes = append(notes, bare...)
 		w.tell(d, bare)
 	}
@@ -224,9 +226,8 @@ func filterOf(d *Destination) (text string, lost, notes []string) {
 // weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
 // which events are sent.
 func weighty(note string) bool {
-	note = fold(note)
-	return slices.ContainsFunc([]string{"consent", "cookiecategor", "region", "residen", "europ", "datacent", "whitelist",
-		"blacklist", "allowlist", "denylist", "blocklist", "filter"}, func(w string) bool { return strings.Contains(note, w) })
+	return regexp.MustCompile(`consent|cookiecategor|region|residen|europ|datacent|(white|black|allow|deny|block)list|filter`).
+		MatchString(fold(note))
 }
 
 // literal is a text in which nothing stands for a variable.
@@ -299,14 +300,11 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 		value, ok := given[f.Key]
 		ok = ok && value != ""
 		variable := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name + "_" + f.Key))
-		if variable[0] >= '0' && variable[0] <= '9' {
-			variable = "_" + variable
-		}
 		switch {
 		case f.Secret && (ok || f.Required):
 			table.Content = append(table.Content, scalar(f.Key), w.variable(variable, value))
 		case ok:
-			n, fits := w.valueOf(f, value, variable)
+			n, fits := w.valueOf(spec, f, value, variable)
 			text, _ := value.(string)
 			switch {
 			case fits:
@@ -330,6 +328,9 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 
 // variable is a reference to a variable that the user has to set, to a value.
 func (w *writer) variable(name string, value any) *yaml.Node {
+	if name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
 	base := name
 	for n := 2; slices.Contains(w.variables, name) && w.values[name] != fmt.Sprint(value); n++ {
 		name = fmt.Sprintf("%s_%d", base, n)
@@ -343,44 +344,68 @@ func (w *writer) variable(name string, value any) *yaml.Node {
 	return n
 }
 
-// written is a value as YAML: an address with a credential in it is a variable, and a text says nothing else than it did.
-func (w *writer) written(v any, variable string) (*yaml.Node, error) {
+// written is a value as YAML: an address with a credential in it is a variable, a text whose name announces one is
+// another, called after that, as one with the name of a secret setting is; and a text says nothing else than it did.
+func (w *writer) written(v any, variable string, spec destination.Destination) (*yaml.Node, error) {
 	n, err := node(v)
 	if err != nil {
 		return nil, err
 	}
-	var texts func(n *yaml.Node)
-	texts = func(n *yaml.Node) {
-		switch {
-		case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && len(secret.OfAddress(n.Value)) > 0:
+	var texts func(n *yaml.Node, key string)
+	texts = func(n *yaml.Node, key string) {
+		switch text := n.Kind == yaml.ScalarNode && n.Tag == "!!str"; {
+		case text && len(secret.OfAddress(n.Value)) > 0:
 			*n = *w.variable(variable, n.Value)
-		case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && strings.Contains(n.Value, "${"):
+		case text && announced(key, spec) && n.Value != "" && !strings.Contains(n.Value, "{{"):
+			*n = *w.variable(strings.TrimSuffix(variable, "_ADDRESS")+"_"+strings.ToUpper(strings.Map(func(r rune) rune {
+				if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+					return r
+				}
+				return '_'
+			}, key)), n.Value)
+		case text && strings.Contains(n.Value, "${"):
 			*n = *literal(n.Value)
 		}
-		for _, c := range n.Content {
-			texts(c)
+		for i, c := range n.Content {
+			switch {
+			case n.Kind != yaml.MappingNode:
+				texts(c, key)
+			case i%2 == 0:
+				texts(c, "")
+			case n.Content[i-1].Value == "@literal":
+				texts(c, key)
+			default:
+				texts(c, n.Content[i-1].Value)
+			}
 		}
 	}
-	texts(n)
+	texts(n, "")
 	return n, nil
+}
+
+// announced says that a member's name announces a credential. Short names mean other things in events: a key, a code.
+func announced(key string, spec destination.Destination) bool {
+	f, ok := spec.Settings.Field(key)
+	return ok && f.Secret || len(key) > len("code") && !strings.HasPrefix(key, "@") && secret.Announced(key)
 }
 
 // valueOf is a value as the setting takes it: one of a few words is found in what the
 // other tool shows instead of it.
-func (w *writer) valueOf(f setting.Field, value any, variable string) (*yaml.Node, bool) {
+func (w *writer) valueOf(spec destination.Destination, f setting.Field, value any, variable string) (*yaml.Node, bool) {
 	if len(f.Choices) > 0 {
 		if on, isSwitch := value.(bool); isSwitch && slices.Contains(f.Choices, "1") {
 			value = map[bool]string{true: "1", false: "0"}[on]
 		}
 		at := slices.IndexFunc(f.Choices, func(c string) bool {
-			return strings.EqualFold(c, asText(value)) || !isRegion(f) && slices.Contains(wordsOf(asText(value)), strings.ToLower(c))
+			return strings.EqualFold(c, asText(value)) ||
+				!isRegion(f) && slices.Contains(wordsOf(asText(value)), strings.ToLower(c))
 		})
 		if at < 0 {
 			return nil, false
 		}
 		return scalar(f.Choices[at]), true
 	}
-	n, err := w.written(value, variable)
+	n, err := w.written(value, variable, spec)
 	return n, err == nil
 }
 
@@ -419,7 +444,7 @@ func (w *writer) actions(d *Destination, spec destination.Destination, name stri
 			if len(gone) > 0 {
 				lost = append(lost, fmt.Sprintf("not carried over: of %s, the fields %s", s.Action, strings.Join(gone, ", ")))
 			}
-			n, err := w.written(kept, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_ADDRESS")
+			n, err := w.written(kept, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_ADDRESS", spec)
 			if err != nil {
 				lost = append(lost, fmt.Sprintf("not carried over: %s: %v", s.Action, err))
 				continue
