@@ -8,6 +8,11 @@ import (
 
 // segment sees an object of Segment's API, or of a resource of Terraform.
 func (r *reader) segment(o object) bool {
+	if planned := o["planned_values"]; planned != nil && r.walk(planned, r.segment, 1) {
+		// What Terraform plans has everything once more as it was, and as it changes.
+		r.notes["the plan"] = append(r.notes["the plan"], "but planned_values")
+		return true
+	}
 	if values := o.object("values"); values != nil { // a resource
 		kind := o.text("type")
 		if kind != "segment_source" && kind != "segment_destination" && !strings.HasPrefix(kind, "segment_destination_") {

@@ -245,12 +245,30 @@ func (o object) get(key string) any {
 	if v, ok := o[key]; ok {
 		return v
 	}
+	found, as := any(nil), ""
 	for k, v := range o {
-		if fold(k) == fold(key) {
-			return v
+		if same(k, key) && (as == "" || k < as) { // of two that are the same, always the same one
+			found, as = v, k
 		}
 	}
-	return nil
+	return found
+}
+
+// same says that two keys are, without case and underscores.
+func same(a, b string) bool {
+	for a != "" || b != "" {
+		switch {
+		case a != "" && (a[0] == '_' || a[0] == '-' || a[0] == ' '):
+			a = a[1:]
+		case b != "" && (b[0] == '_' || b[0] == '-' || b[0] == ' '):
+			b = b[1:]
+		case a == "" || b == "" || a[0]|0x20 != b[0]|0x20:
+			return false
+		default:
+			a, b = a[1:], b[1:]
+		}
+	}
+	return true
 }
 
 func (o object) text(key string) string {
@@ -279,7 +297,12 @@ func (o object) off(key string) bool {
 }
 
 func fold(s string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
 func sortedKeys(m map[string]any) []string {

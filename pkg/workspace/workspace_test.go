@@ -211,6 +211,11 @@ func TestNothingIsLostInSilence(t *testing.T) {
 		"twice the same": {Segment, exportOf(`{}`, strings.Repeat(filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}]`)+
 			subscription("d1", `type = \"track\"`), 2)), "filter: '!(event = \"E\")'\n    actions:\n      # Track\n" +
 			"      - action: send\n        subscribe: type = \"track\"\n", ""},
+		"a plan": {Segment, `{"format_version":"1.2","planned_values":{"root_module":{"resources":[{"type":"segment_destination",
+			"values":{"name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}}]}},"resource_changes":[{"change":
+			{"after":{"name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}}}]}`,
+			"Not carried over:\n#   the plan (but planned_values): it means nothing here\n\ndestinations:\n  toys:\n    type: toy-box\n" +
+				"    settings:\n      project_token: \"${TOYS_PROJECT_TOKEN}\"\n", ""},
 		"rows of a model": {Segment, exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"enabled"`,
 			`"modelId":"m1","enabled"`, 1)), "", "Track (send): rows of the model m1 feed it there, and no events"},
 		"the page before": {Segment, exportOf(`{}`, `{"filters":[],"pagination":{"current":"Mg==","previous":"MA=="}}`), "",
