@@ -22,7 +22,8 @@ func (a *app) importWorkspaces() *cobra.Command {
 			Long: `import segment prints a commented fanfold.yaml made of an export of a Segment workspace:
 answers of the Public API (/destinations, /sources, /destinations/ID/subscriptions and
 /filters), one after the other, or what ` + "`terraform show -json`" + ` prints. Secrets are not carried over: the file
-names a variable for each. What could not be carried over stands in it as a comment.`,
+names a variable for each. What could not be carried over stands in it as a comment, and is
+said on standard error where other events or other requests are sent without it.`,
 			Example: `  fanfold import segment export.json > fanfold.yaml
   terraform show -json | fanfold import segment - > fanfold.yaml`,
 			RunE: func(_ *cobra.Command, args []string) error { return a.importWorkspace(args[0], workspace.Segment) },

@@ -158,7 +158,14 @@ func gather(d *Destination, spec destination.Destination) (given map[string]any,
 				continue
 			}
 			value := s.Value
-			if isRegion(f) && len(f.Choices) > 0 {
+			switch {
+			case perEvent.MatchString(asText(value)):
+				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, which each event says for itself: %s", s.Key,
+					cut(asText(value))))
+				if !isRegion(f) {
+					continue
+				}
+			case isRegion(f) && len(f.Choices) > 0:
 				value = regionOf(spec, f, s.Key, s.Value)
 			}
 			have, twice := given[f.Key]
@@ -195,8 +202,10 @@ func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
 		func(f setting.Field) bool { return f.Required && strings.HasSuffix(word, fold(f.Key)) },
 		func(f setting.Field) bool { return len(f.Choices) > 0 && strings.HasSuffix(word, fold(f.Key)) },
 		func(f setting.Field) bool {
-			return (f.Required || slices.Contains(regionWords, fold(f.Key))) && !slices.ContainsFunc(wordsOf(f.Key),
-				func(w string) bool { return !slices.Contains(words, w) })
+			return f.Required && !slices.ContainsFunc(wordsOf(f.Key), func(w string) bool { return !slices.Contains(words, w) })
+		},
+		func(f setting.Field) bool {
+			return slices.Contains(regionWords, fold(f.Key)) && strings.HasSuffix(word, fold(f.Key))
 		},
 	} {
 		var near []setting.Field

@@ -3,8 +3,19 @@ package workspace
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strings"
 )
+
+// What values of a workspace configuration may be instead: of an event, and of the server's environment.
+// https://www.rudderstack.com/docs/user-guides/how-to-guides/dynamic-destination-configuration/
+var (
+	perEvent        = regexp.MustCompile(`^\{\{.*\|\|.*\}\}$`)
+	fromEnvironment = regexp.MustCompile(`^env[.]([A-Za-z_][A-Za-z0-9_]*)$`)
+)
+
+// reference is the name of a variable whose value a setting has.
+type reference string
 
 // rudder sees an object of a workspace configuration.
 func (r *reader) rudder(o object) bool {
@@ -47,6 +58,9 @@ func (r *reader) connection(o, definition object, source string) {
 		case s.Key == allowedEvents || s.Key == deniedEvents: // the list that does not hold
 			d.Notes = append(d.Notes, "means nothing: its "+s.Key)
 		default:
+			if m := fromEnvironment.FindStringSubmatch(asText(s.Value)); m != nil {
+				s.Value = reference(m[1])
+			}
 			d.Settings = append(d.Settings, s)
 		}
 	}

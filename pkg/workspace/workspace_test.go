@@ -216,6 +216,15 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			{"after":{"name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}}}]}`,
 			"Not carried over:\n#   the plan (but planned_values): it means nothing here\n\ndestinations:\n  toys:\n    type: toy-box\n" +
 				"    settings:\n      project_token: \"${TOYS_PROJECT_TOKEN}\"\n", ""},
+		"of the environment": {RudderStack, rudderOf(`{"name":"TB"}`, `{"token":"env.OUR_TOKEN","sourceName":"env.OUR_NAME"}`),
+			"#   OUR_TOKEN=\n#   OUR_NAME=\n\ndestinations:\n  # gets events of Web\n  toys:\n    type: toy-box\n    settings:\n" +
+				"      project_token: \"${OUR_TOKEN}\"\n      source_name: \"${OUR_NAME}\"", ""},
+		"of each event": {RudderStack, rudderOf(`{"name":"TB"}`, `{"sourceName":"{{ event.context.x || \"y\" }}"}`), "",
+			"Toys: not carried over: the setting sourceName, which each event says for itself: {{ event.context.x"},
+		"another setting": {RudderStack, rudderOf(`{"name":"TB"}`, `{"apiRegion":"eu","regionTest":1}`), "api_region: eu",
+			"Toys: not carried over: the setting regionTest"},
+		"where each event says": {RudderStack, rudderOf(`{"name":"TB"}`, `{"dataCenter":"{{ event.context.dc || \"EU\" }}"}`),
+			`api_region: '{{ event.context.dc || "EU" }}'`, "the setting dataCenter, which each event says for itself"},
 		"rows of a model": {Segment, exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"enabled"`,
 			`"modelId":"m1","enabled"`, 1)), "", "Track (send): rows of the model m1 feed it there, and no events"},
 		"the page before": {Segment, exportOf(`{}`, `{"filters":[],"pagination":{"current":"Mg==","previous":"MA=="}}`), "",

@@ -226,7 +226,7 @@ func filterOf(d *Destination) (text string, lost, notes []string) {
 // weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
 // which events are sent.
 func weighty(note string) bool {
-	return regexp.MustCompile(`consent|cookiecategor|region|residen|europ|datacent|(white|black|allow|deny|block)list|filter`).
+	return regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|(white|black|allow|deny|block)list|filter|eachevent`).
 		MatchString(fold(note))
 }
 
@@ -300,7 +300,10 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 		value, ok := given[f.Key]
 		ok = ok && value != ""
 		variable := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name + "_" + f.Key))
+		named, isNamed := value.(reference)
 		switch {
+		case isNamed:
+			table.Content = append(table.Content, scalar(f.Key), w.variable(string(named), named))
 		case f.Secret && (ok || f.Required):
 			table.Content = append(table.Content, scalar(f.Key), w.variable(variable, value))
 		case ok:
