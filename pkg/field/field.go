@@ -7,6 +7,11 @@
 //		field.Text("country").From("$.traits.address.country"),
 //	)
 //
+// Fields that say but a type and where they come from share a line:
+//
+//	field.Texts("website = traits.website", "phone = traits.phone, context.traits.phone")
+//	field.Texts("gender", "zip = .address.postalCode").Below("$.context.traits", "$.properties")
+//
 // A line says the field's key and type, what it has to be (Required, Email, OneOf, …),
 // and where it comes from unless the user maps it otherwise. What the rules mean is
 // told at [payload.Field], which is what a line becomes.
