@@ -332,7 +332,7 @@ func (in *Input) Setting(key string) event.Value { return in.settings[key] }
 // delivery being written.
 func (in *Input) InsertID() string { return in.id }
 
-// Now is roughly the time of sending. To write the time into an item use [Output.Compute].
+// Now is roughly the time of sending.
 func (in *Input) Now() time.Time { return in.now }
 
 // Request is the HTTP form of a batch of one action.

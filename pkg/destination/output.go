@@ -6,7 +6,6 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
@@ -98,11 +97,12 @@ func (d *Deliveries) Size() int { return len(d.arena) + len(d.List)*int(unsafe.S
 // Len is the length of all items, in bytes.
 func (d *Deliveries) Len() int { return len(d.arena) }
 
-// Output is where an action's Item writes. Each value that is written and ended by Emit is one delivery; an
-// unfinished one is emitted when Item returns. Path, Method, Group (added to the batch key) and Wait apply to the
-// next delivery and stay set until they are changed.
+// Output is where an action's Item writes. What is appended and ended by Emit is one delivery; an unfinished one is
+// emitted when Item returns. Path, Method, Group (added to the batch key) and Wait apply to the next delivery and stay
+// set until they are changed.
 type Output struct {
-	jsonval.Writer
+	buf                 []byte // the list's memory, and from base on the delivery being written
+	base                int
 	Path, Method, Group string
 	Wait                bool
 
@@ -121,9 +121,14 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o := &d.out
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, int32(action), id, 0, maxBytes, false
 	o.Path, o.Method, o.Group, o.Wait, o.header, o.live = "", "", "", false, "", false
-	o.Writer.Reset(d.arena)
+	o.reset(d.arena)
 	return o
 }
+
+func (o *Output) reset(buf []byte) { o.buf, o.base = buf, len(buf) }
+
+// Append adds to the delivery being written what f appends: a part of its JSON.
+func (o *Output) Append(f func(dst []byte) []byte) { o.buf = f(o.buf) }
 
 // unstamp forgets the stamps of a delivery from an offset in its item on, and those of all later deliveries.
 func (d *Deliveries) unstamp(delivery, at int) {
@@ -135,10 +140,10 @@ func (d *Deliveries) unstamp(delivery, at int) {
 	d.Stamps = d.Stamps[:n]
 }
 
-// Truncate is the Writer's Truncate, and forgets the stamps that were cut off.
+// Truncate cuts the delivery being written to n bytes, and forgets the stamps that were cut off.
 func (o *Output) Truncate(n int) {
 	o.d.unstamp(len(o.d.List), n)
-	o.Writer.Truncate(n)
+	o.buf = o.buf[:o.base+n]
 }
 
 // InsertID is the insert id of the delivery being written: the input's id for the first delivery, and that id with
@@ -147,17 +152,13 @@ func (o *Output) InsertID() string { return body.StepID(o.id, int(o.step)) }
 
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
-	buf, n := o.Written()
-	o.d.emit(o.delivery(), buf, n, o.max)
+	o.d.emit(o.delivery(), o.buf, len(o.buf)-o.base, o.max)
 	o.step++
-	o.Writer.Reset(o.d.arena)
+	o.reset(o.d.arena)
 }
 
-// end returns where to write a delivery that bypasses the Writer: append to buf, which already has base bytes.
-func (o *Output) end() (buf []byte, base int) {
-	buf, _ = o.Written()
-	return buf, len(buf)
-}
+// end returns where to write a delivery that emit gets: append to buf, which already has base bytes.
+func (o *Output) end() (buf []byte, base int) { return o.buf, len(o.buf) }
 
 // emit ends a delivery whose item is buf from base on. marks are the offsets of the stamp in it.
 func (o *Output) emit(buf []byte, base int, marks []int) {
@@ -166,7 +167,7 @@ func (o *Output) emit(buf []byte, base int, marks []int) {
 	}
 	o.d.emit(o.delivery(), buf, len(buf)-base, o.max)
 	o.step++
-	o.Writer.Reset(o.d.arena)
+	o.reset(o.d.arena)
 }
 
 // oversized rejects the item, buf from base on, when one of its parts is too large.
@@ -178,7 +179,7 @@ func (o *Output) oversized(parts []part, buf []byte, base int) bool {
 		}
 		v, err := event.ParseValue(buf[base:])
 		if err == nil && at(v, p.path).Size() > p.most {
-			o.Writer.Reset(buf[:base])
+			o.reset(buf[:base])
 			o.Reject(TooLarge, p.detail)
 			return true
 		}
@@ -254,7 +255,7 @@ func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 
 // finish emits a delivery that Item left unfinished. If Item wrote nothing at all, there was nothing to send.
 func (o *Output) finish() {
-	if _, n := o.Written(); n > 0 {
+	if len(o.buf) > o.base {
 		o.Emit()
 	} else if o.step == 0 && !o.settled {
 		o.Skip(Unneeded, "the action has nothing to send for it")

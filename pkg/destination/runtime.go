@@ -752,7 +752,7 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		}
 	}
 	if a.item == nil {
-		mapped.Write(&w.Writer)
+		w.buf = mapped.AppendJSON(w.buf)
 	} else {
 		in := &out.in
 		*in = Input{Event: ev, Payload: mapped, id: id, now: env.Now, out: w, asked: env.TriggerLive}

@@ -1,7 +1,6 @@
 // Package jsonval reads and writes single JSON values: what they are to JavaScript (kind, truth, text, number), whose
-// rules the mapping language has; what forms of them partners ask for (times, hashes, personal data); and a [Writer]
-// that puts them together. Values are raw JSON text, known to be valid. It knows nothing of mappings, fields or
-// partners.
+// rules the mapping language has; and what forms of them partners ask for (times, hashes, personal data). Values are
+// raw JSON text, known to be valid. It knows nothing of mappings, fields or partners.
 package jsonval
 
 import (

@@ -131,7 +131,7 @@ func runValidationCases(t *testing.T, cases []validationCase) {
 					got, err := p.Run(&r, in)
 					if wantErr != "" {
 						if err == nil {
-							t.Fatalf("%s %s\nwant error %q, got %s", c.Fields, c.Mapping, wantErr, got.JSON())
+							t.Fatalf("%s %s\nwant error %q, got %s", c.Fields, c.Mapping, wantErr, got.AppendJSON(nil))
 						}
 						var invalid *InvalidError
 						if !errors.As(err, &invalid) {
@@ -145,7 +145,7 @@ func runValidationCases(t *testing.T, cases []validationCase) {
 					if err != nil {
 						t.Fatalf("%s %s: %v\nwant %s", c.Fields, c.Mapping, err, want)
 					}
-					if err := refcase.Same(want, got.JSON()); err != nil {
+					if err := refcase.Same(want, got.AppendJSON(nil)); err != nil {
 						t.Fatalf("%s %s: %v", c.Fields, c.Mapping, err)
 					}
 				}

@@ -4,7 +4,6 @@ import (
 	"iter"
 
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 var emptyObject, _ = event.ParseValue([]byte("{}"))
@@ -17,7 +16,6 @@ type payloadScratch struct {
 	out      []byte      // the text of the made fields
 	order    []uint16    // the fields that are present, if the mapping does not tell this beforehand
 	given    []given     // values before coercion, for conditions
-	full     []byte      // the payload as text, once it was asked for
 	problems []string
 }
 
@@ -70,7 +68,6 @@ type Payload struct {
 	r     *Resolver
 	root  *schema
 	order []uint16 // of the mapping's members; nil: see payloadScratch
-	full  bool
 	deep  []deep
 }
 
@@ -266,23 +263,6 @@ func (p *Payload) AppendJSON(dst []byte) []byte {
 		dst = append(dst, p.r.raw(f)...)
 	}
 	return append(dst, '}')
-}
-
-// Write writes the payload as a JSON object.
-func (p *Payload) Write(w *jsonval.Writer) {
-	w.Raw(p.JSON())
-}
-
-// JSON returns the payload as a JSON object. The caller must not change it.
-func (p *Payload) JSON() []byte {
-	s := &p.r.now
-	if !p.full {
-		if cap(s.full) > 1<<20 {
-			s.full = nil // one huge event must not keep that much memory for ever
-		}
-		s.full, p.full = p.AppendJSON(s.full[:0]), true
-	}
-	return s.full[:len(s.full):len(s.full)]
 }
 
 // take makes a value a field of the payload.

@@ -94,8 +94,8 @@ func TestEmptyTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 		pl, err := p.Run(&r, in)
-		if err != nil || string(pl.JSON()) != c.want || pl.Text("z") != "z" {
-			t.Errorf("want %s, got %s %v", c.want, pl.JSON(), err)
+		if err != nil || string(pl.AppendJSON(nil)) != c.want || pl.Text("z") != "z" {
+			t.Errorf("want %s, got %s %v", c.want, pl.AppendJSON(nil), err)
 		}
 	}
 }

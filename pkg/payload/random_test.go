@@ -194,7 +194,7 @@ func shown(p *payload.Payload, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	text := string(p.JSON())
+	text := string(p.AppendJSON(nil))
 	for key, f := range p.Fields() {
 		text += fmt.Sprintf(" %s=%s,%s", key, p.At(f).Raw(), p.RawAt(f))
 	}
