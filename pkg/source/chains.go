@@ -326,6 +326,7 @@ func fingerprintOf(r io.Reader, size int64) (string, error) {
 type glances struct {
 	files   map[string]*glance
 	folders map[string][]fs.DirEntry
+	begins  map[string][]byte
 }
 
 // glance is one file: its size, and fingerprints of its first bytes.
@@ -389,7 +390,7 @@ func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
 func (c *chains) locate(names []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = glances{map[string]*glance{}, map[string][]fs.DirEntry{}}
+	c.seen = glances{map[string]*glance{}, map[string][]fs.DirEntry{}, map[string][]byte{}}
 	defer func() { c.seen = glances{} }()
 	var lost []*chain
 	claimed := map[string]*chain{}
@@ -429,29 +430,30 @@ func (c *chains) unchanged(ch *chain) bool {
 	return err == nil && info.Size() == ch.size && info.ModTime().Equal(ch.at) && info.Mode().IsRegular()
 }
 
-// mostSiblings bounds how many files are looked at to find one that was moved.
+// mostSiblings bounds how many files are compared as a whole with one that was moved.
 const mostSiblings = 2000
 
-// search looks for the file of a chain that is not under its name any more.
+// search looks for the file of a chain that is not under its name any more: beside it, and among names.
 func (c *chains) search(ch *chain, names []string) error {
 	dir, base := filepath.Split(ch.last.Name)
 	stem, _, _ := strings.Cut(base, ".")
-	candidates := slices.Clone(names)
 	entries, err := c.entries(filepath.Clean(dir))
-	if err != nil {
+	if err != nil && !isOwn(dir, err) {
 		return err
 	}
+	var candidates []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), stem) && e.Type().IsRegular() {
 			candidates = append(candidates, filepath.Join(dir, e.Name()))
 		}
 	}
-	for i, path := range candidates {
-		if i >= mostSiblings {
-			break
-		}
-		if c.claimed[path] != nil {
+	compared := 0
+	for _, path := range slices.Concat(candidates, names) {
+		if c.claimed[path] != nil || c.beginsApart(ch, path) {
 			continue
+		}
+		if compared++; compared > mostSiblings {
+			break
 		}
 		if is, err := c.isAt(ch, path); err == nil && is {
 			c.claimed[path] = ch
@@ -461,9 +463,13 @@ func (c *chains) search(ch *chain, names []string) error {
 	if ch.last.Size == 0 || ch.packed > 0 {
 		return nil
 	}
-	for i, path := range candidates {
-		if i >= mostSiblings || c.claimed[path] != nil || !strings.HasPrefix(filepath.Base(path), stem) {
+	compared = 0
+	for _, path := range slices.Concat(candidates, names) {
+		if c.claimed[path] != nil || !strings.HasPrefix(filepath.Base(path), stem) {
 			continue
+		}
+		if compared++; compared > mostSiblings {
+			break
 		}
 		if is, err := c.isTwin(ch, path); err == nil && is {
 			c.claimed[path] = ch
@@ -471,6 +477,30 @@ func (c *chains) search(ch *chain, names []string) error {
 		}
 	}
 	return nil
+}
+
+// beginsApart says whether a file begins otherwise than a chain's, which is seen without reading all of it.
+func (c *chains) beginsApart(ch *chain, path string) bool {
+	first, _, _ := strings.Cut(ch.last.Head, "/")
+	size := int(headSize(ch.last.Head))
+	if size == 0 {
+		return false
+	}
+	begins, known := c.seen.begins[path]
+	if !known {
+		f, _, err := openFile(c.disk, path)
+		if err != nil {
+			return false // comparing it will say so
+		}
+		defer f.Close() // nothing was written
+		begins = make([]byte, mostOfBeginning)
+		n, _ := f.ReadAt(begins, 0)
+		begins = begins[:n]
+		if len(c.seen.begins) < mostSiblings {
+			c.seen.begins[path] = begins
+		}
+	}
+	return len(begins) >= size && printOf(begins[:size]) != first
 }
 
 // named is the newest chain whose file last had this name.

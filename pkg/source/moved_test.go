@@ -3,9 +3,11 @@ package source_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/source"
@@ -113,5 +115,59 @@ func TestMovedWhileRead(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestMovedAmongMany: files that were moved are found among more of them than are compared with one, in a folder that
+// cannot be listed apart.
+func TestMovedAmongMany(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+	write := func(name string, from, to int) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path(name), numbered(from, to), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 2050
+	for i := range many {
+		write(fmt.Sprintf("e%04d.jsonl", i), i, i+1)
+	}
+	write("web.log", 5000, 5010)
+	write("zz/a.jsonl", 6000, 6005)
+	write("zz/b.jsonl", 6005, 6010)
+	closed := ""
+	disk := &failingDisk{fail: func(op, name string) error {
+		if closed != "" && strings.HasPrefix(name, closed) {
+			return &fs.PathError{Op: op, Path: name, Err: syscall.EACCES}
+		}
+		return nil
+	}}
+	first := open(t, source.Options{From: []string{dir}, Disk: disk})
+	frozen := first.Manifest().Objects()
+	mustRead(t, first, source.Position{})
+	for from, to := range map[string]string{"web.log": "web.log.1", "zz": "yy"} {
+		if err := os.Rename(path(from), path(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range many { // new ones, which may be what was moved
+		write(fmt.Sprintf("f%04d.jsonl", i), 10000+i, 10001+i)
+	}
+	write("web.log", 7000, 7003)
+	again := open(t, source.Options{From: []string{dir}, Frozen: frozen, Disk: disk})
+	if n := len(again.Manifest().Objects()) - len(frozen); n != many+1 {
+		t.Errorf("%d new files, want %d", n, many+1)
+	}
+	frozen = again.Manifest().Objects()
+	write("g.jsonl", 8000, 8001)
+	closed = path("yy")
+	again = open(t, source.Options{From: []string{dir}, Frozen: frozen, Disk: disk})
+	if n := len(again.Manifest().Objects()) - len(frozen); n != 1 {
+		t.Errorf("with a closed folder, %d new files", n)
 	}
 }
