@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -154,7 +153,7 @@ func (a *action) described(n *yaml.Node) destination.Success {
 	plain := s.Text == "" && len(s.Contains) == 0 && s.Matches == nil && len(s.Members) == 0
 	switch {
 	case plain && none && s.Any:
-		s.Any, s.Status = false, []int{200, 201, 202, 203, 204, 205, 206}
+		s.Any, s.Status = false, every(nil)
 	case plain:
 		s.Any = !none
 	case none:
@@ -219,8 +218,9 @@ func keysOf(path string) (keys []string, ok bool) {
 // elements are the elements of lists in a path.
 var elements = regexp.MustCompile(`\[([0-9]+)\]`)
 
-// named is what successes are when answers say at a path what was refused: one of which nothing but its status is
-// known has to have that list, or it would be a delivery although nobody can read it. Without a body is only a 204.
+// named is what successes are when answers list at a path what was refused: one of which nothing but its status is known
+// has to be readable, or it would be a delivery although nobody knows what it says. It is JSON in which a list stands
+// there, or nothing, or it has no body: many APIs name errors only when there are some.
 func named(list []destination.Success, at *destination.Member) (out []destination.Success) {
 	if at == nil {
 		return list
@@ -230,14 +230,18 @@ func named(list []destination.Success, at *destination.Member) (out []destinatio
 			out = append(out, s)
 			continue
 		}
-		if len(s.Status) == 0 || slices.Contains(s.Status, http.StatusNoContent) {
-			out = append(out, destination.NoBody(s.Docs, http.StatusNoContent))
-		}
 		s.Members = []destination.Member{*at}
-		out = append(out, s)
+		out = append(out, s, destination.NoBody(s.Docs, every(s.Status)...))
 	}
-	slices.SortStableFunc(out, func(x, y destination.Success) int { return len(y.Members) - len(x.Members) })
 	return out
+}
+
+// every is a list of statuses, of which none stands for all that say that a request was taken.
+func every(status []int) []int {
+	if len(status) > 0 {
+		return status
+	}
+	return []int{200, 201, 202, 203, 204, 205, 206, 207, 208}
 }
 
 // ways are the ways in which an answer names events, and what each has to be told.
@@ -297,7 +301,7 @@ func (a *action) results(d *destination.Declared, n *yaml.Node) (list *destinati
 		v = destination.ByPosition(m["list"], m["status"], m["message"]).Accepted(accepted...)
 	}
 	if by != "position" { // which doubts answers itself
-		list = &destination.Member{Path: m["list"], Kind: event.Array, Null: true}
+		list = &destination.Member{Path: m["list"], Kind: event.Array, Optional: true}
 	}
 	switch m["others"] {
 	case "", "again":

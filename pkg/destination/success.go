@@ -33,7 +33,6 @@ type Member struct {
 	Is       []any      // one of these bools, ints, texts, or nil for null; none: anything but null
 	Counts   bool       // must be the number of accepted deliveries: a number, or an Array with so many elements
 	Some     bool       // a number above zero
-	Null     bool       // may be null, but not missing
 	Optional bool       // may be missing or null
 }
 
@@ -248,12 +247,10 @@ func (s *Success) isList() bool {
 
 func (m *Member) lacks(v event.Value, taken, sent int) string {
 	v = at(v, m.Path)
-	if v.Nullish() && m.Optional || m.Null && v.Kind() == event.Null {
+	if v.Nullish() && m.Optional {
 		return ""
 	}
 	switch {
-	case m.Null && !v.Exists():
-		return m.name() + " is missing, which says what was refused"
 	case v.Nullish() && !slices.Contains(m.Is, nil):
 		return m.name() + " is missing"
 	case m.Kind != event.Missing && v.Kind() != m.Kind:
