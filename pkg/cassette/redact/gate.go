@@ -147,7 +147,7 @@ func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 // settled is true for values that are no leak whatever announces them: the replacements of secrets, what the user
 // allows, and what is too short.
 func (r *Redactor) settled(v string) bool {
-	return len(v) < 4 || tokenRE.MatchString(v) || IsToken(v) || r.isExample(v) || r.allowed(v)
+	return len(v) < 4 || replaced(v) || IsToken(v) || r.isExample(v) || r.allowed(v)
 }
 
 // bare returns the secret that a header should not hold any more; "" if there is none.

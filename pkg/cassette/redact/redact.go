@@ -685,7 +685,7 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
 			continue // a token and a host, not an email address
 		}
-		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || IsToken(value) ||
+		if r.allowed(value) || !m.exact && (replaced(value) || IsToken(value) ||
 			m.kind == "email" && beginsWithAddress(value) || value == "null" ||
 			value == "true" || value == "false" || r.isExample(value)) {
 			continue

@@ -356,12 +356,21 @@ func entropy(s string) float64 {
 // placeholder is true for a value that only stands for a secret, as in documentation
 // and templates.
 func placeholder(v string) bool {
+	lower := strings.ToLower(v)
+	return placeholderAddress(v) || strings.Contains(lower, "example") || yours.MatchString(lower)
+}
+
+// yours is how documentation names what is the reader's.
+var yours = regexp.MustCompile(`(?:^|[^a-z])your[_-]`)
+
+// placeholderAddress is the same for an address of e-mail: example-shop.de and your-bank.com are domains of somebody.
+// Those that belong to nobody are known by their whole names: see harmless.
+func placeholderAddress(v string) bool {
 	if IsToken(v) || strings.HasPrefix(v, "REDACTED") {
 		return true
 	}
 	lower := strings.ToLower(v)
-	for _, mark := range []string{"example", "xxxx", "****", "....", "your_", "your-", "placeholder", "changeme",
-		"${", "{{", "<"} {
+	for _, mark := range []string{"xxxx", "****", "....", "placeholder", "changeme", "${", "{{", "<"} {
 		if strings.Contains(lower, mark) {
 			return true
 		}
@@ -500,7 +509,7 @@ func emailAt(text string, at int) (m match, ok bool) {
 			continue // a repository, or a user at a host
 		}
 		value := text[from:to]
-		if !isAddress(value) || placeholder(value) {
+		if !isAddress(value) || placeholderAddress(value) || harmless("email", value) {
 			return match{}, false
 		}
 		return match{from: from, to: to, kind: "email"}, true

@@ -32,6 +32,23 @@ var (
 // IsToken is true if a text is a token and nothing else.
 func IsToken(s string) bool { return wholeRE.MatchString(s) }
 
+// replaced is true for a text with tokens in the place of what was secret in it. What else it says are names and words:
+// a part with letters and digits, as long as a password, is not among them.
+func replaced(s string) bool {
+	if !tokenRE.MatchString(s) {
+		return false
+	}
+	for _, word := range strings.FieldsFunc(tokenRE.ReplaceAllString(s, " "), func(c rune) bool {
+		return c > 0x7f || !IsAlnum(byte(c))
+	}) {
+		if len(word) >= 8 && strings.ContainsAny(word, "0123456789") &&
+			strings.ContainsFunc(word, func(c rune) bool { return c > '9' }) {
+			return false
+		}
+	}
+	return true
+}
+
 // Token is a token in a text, and the kind of the value that it replaces.
 type Token struct{ Text, Kind string }
 

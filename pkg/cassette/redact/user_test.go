@@ -275,3 +275,37 @@ func plainly() *Interaction {
 			Body: `{"ok":true}`},
 	}
 }
+
+// TestAddressesOfSomebody: a domain with a word of documentation in it belongs to somebody all the same.
+func TestAddressesOfSomebody(t *testing.T) {
+	for text, stays := range map[string]bool{
+		"write to info@example-shop.de": false, "cc my.example@firma.de now": false, "from a@your-bank.com": false,
+		"to kundin@your-shop.example.de": false, "an ada@firma.example": true, "an ada@example.com": true,
+		"a <your-name@example.org>": true, "x xxxx@firma.de": true,
+	} {
+		i := plainly()
+		i.Request.Headers.Set("Content-Type", "text/plain")
+		i.Request.Body = text
+		if red := redacted(i); (i.Request.Body == text) != stays {
+			t.Errorf("%s becomes %s", text, i.Request.Body)
+		} else if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %v", text, leaks)
+		}
+	}
+}
+
+// TestTokensAndMore: a value that is redacted in part is found by the gate, as long as what is left looks like a secret.
+func TestTokensAndMore(t *testing.T) {
+	const token = "REDACTED:token:0123456789abcdef"
+	for value, fine := range map[string]bool{
+		token: true, "Bearer " + token: true, token + "; path=/": true, "user:" + token: true, token + "." + token: true,
+		"https://a.example/in?t=" + token: true, token + ":hunter2hunter2": false, "x7Gq2mWz9" + token: false,
+		token + ".c2VjcmV0MTIz": false,
+	} {
+		i := plainly()
+		i.Request.Headers.Set("X-Api-Key", value)
+		if leaks := redacted(plainly()).Scan(0, i); (len(leaks) == 0) != fine {
+			t.Errorf("%s: %v", value, leaks)
+		}
+	}
+}
