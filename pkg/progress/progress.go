@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -216,7 +215,7 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	order := byNews(ps)[:room]
 	longest := 0
 	for _, i := range order {
-		longest = max(longest, utf8.RuneCountInString(ps[i].Name))
+		longest = max(longest, printable.Width(ps[i].Name))
 	}
 	var lines []string
 	for _, i := range order {
@@ -226,11 +225,7 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 		} else {
 			text = lineOf(s, rates[i], longest, width, now)
 		}
-		line := []rune(printable.Text(text))
-		if len(line) >= width {
-			line = append(line[:width-2], '…')
-		}
-		lines = append(lines, string(line))
+		lines = append(lines, printable.Begin(printable.Text(text), width-1))
 	}
 	if n := len(ps) - len(lines); n > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", n))
@@ -238,15 +233,14 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	return lines
 }
 
-// short is a name of which so much is left, in runes, and that takes so much room. Its end stays, too:
+// short is a name of which so many columns are left, and that takes all of them. Its end stays, too:
 // names of several environments or accounts often differ only there.
 func short(name string, room int) string {
-	r := []rune(name)
-	if len(r) > room {
-		end := min(4, room/3)
-		return string(r[:room-1-end]) + "…" + string(r[len(r)-end:])
+	if printable.Width(name) > room {
+		end := strings.TrimPrefix(printable.End(name, min(4, room/3)+1), "…")
+		name = printable.Begin(name, room-printable.Width(end)) + end
 	}
-	return name + strings.Repeat(" ", room-len(r))
+	return name + strings.Repeat(" ", max(room-printable.Width(name), 0))
 }
 
 // retriesText is how many requests were retries; "": none.
@@ -292,11 +286,9 @@ func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) 
 		{name, 8, false, "", pace, brief}, {name, 0, true, flying, pace, news}, {name, 0, true, "", pace, news},
 		{name, 0, true, "", pace, brief}, {name, 0, true, "", "", news}} {
 		line := head(s, try.name, try.bar, try.counted) + try.pace + try.flying + try.news
-		if n := width - 1 - utf8.RuneCountInString(line); n >= 0 {
-			if r := []rune(last); len(r) <= n {
-				return line + last
-			} else if n > 24 {
-				return line + string(r[:n-1]) + "…"
+		if n := width - 1 - printable.Width(line); n >= 0 {
+			if n > 24 || printable.Width(last) <= n {
+				return line + printable.Begin(last, n)
 			}
 			return line
 		}
@@ -334,7 +326,7 @@ func head(s engine.Progress, name, bar int, counted bool) string {
 	return title + "  " + printable.Count(s.Done, "event")
 }
 
-// shortName is how much of a name is left where news would not fit beside it, in runes.
+// shortName is how much of a name is left where news would not fit beside it, in columns.
 const shortName = 12
 
 // troubleOf renders the line of a destination that something is wrong with: what is wrong
@@ -348,22 +340,21 @@ func troubleOf(s engine.Progress, width int, now time.Time) string {
 		state = ", " + s.State
 	}
 	whole, short := s.Name, strings.TrimRight(short(s.Name, shortName), " ")
-	news := []rune(s.Problem)
+	news := printable.Width(s.Problem)
 	var line string
 	for _, before := range []string{
 		whole + count + retries + state, short + count + retries + state, short + retries + state, short + retries, short} {
 		line = before + ": "
-		if len([]rune(line))+len(news) < width {
+		if printable.Width(line)+news < width {
 			return line + s.Problem
 		}
 	}
 	// Of an answer the beginning says the most, of what the way to a partner said the end.
-	if room := max(width-1-len([]rune(line)), 1); strings.HasPrefix(s.Problem, "status ") {
-		news = append(news[:room-1], '…')
-	} else {
-		news = append([]rune{'…'}, news[len(news)-room+1:]...)
+	room := max(width-1-printable.Width(line), 1)
+	if strings.HasPrefix(s.Problem, "status ") {
+		return line + printable.Begin(s.Problem, room)
 	}
-	return line + string(news)
+	return line + printable.End(s.Problem, room)
 }
 
 // rounded keeps the three first digits: the others change all the time.

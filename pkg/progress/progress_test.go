@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // TestPlainProgress says nothing of a destination twice.
@@ -298,6 +299,22 @@ func TestBarOnEightyColumns(t *testing.T) {
 		if len([]rune(got)) >= 80 || !strings.Contains(got, "%") || !strings.Contains(got, "·") ||
 			!strings.Contains(got, "15000 events/s") || !strings.Contains(got, "left") {
 			t.Errorf("%q", got)
+		}
+	}
+}
+
+// TestWideNames: no line is wider than the terminal, however wide its characters are.
+func TestWideNames(t *testing.T) {
+	wide := strings.Repeat("製品分析🛒", 12)
+	ps := []engine.Progress{
+		{Name: wide, State: "running", Done: 5, Total: 10}, {Name: "a", State: "running", Last: wide, Done: 5, Total: 10},
+		{Name: wide, State: "running", Problem: "status 503: " + wide}, {Name: "b", State: "running", Problem: wide},
+	}
+	for width := 40; width < 120; width++ {
+		for _, line := range newPainter().lines(ps, time.Time{}, width, 24) {
+			if n := printable.Width(line); n >= width {
+				t.Errorf("a line of %d columns in %d: %s", n, width, line)
+			}
 		}
 	}
 }

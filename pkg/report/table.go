@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/printable"
 )
@@ -68,9 +67,9 @@ func (t *table) flush() error {
 	names := make([]string, len(t.columns))
 	sizes, empty := make([]int, len(names)), make([]bool, len(names))
 	for i, c := range t.columns {
-		names[i], sizes[i], empty[i] = c.name, utf8.RuneCountInString(c.name), true
+		names[i], sizes[i], empty[i] = c.name, printable.Width(c.name), true
 		for _, row := range t.rows {
-			sizes[i] = max(sizes[i], utf8.RuneCountInString(row[i]))
+			sizes[i] = max(sizes[i], printable.Width(row[i]))
 			empty[i] = empty[i] && c.nothing(row[i])
 		}
 	}
@@ -125,7 +124,7 @@ func (t *table) line(cells []string, sizes []int, below []bool) string {
 		if i > first {
 			b.WriteString(between)
 		}
-		space := strings.Repeat(" ", sizes[i]-utf8.RuneCountInString(cell))
+		space := strings.Repeat(" ", sizes[i]-printable.Width(cell))
 		if t.columns[i].right {
 			cell = space + cell
 		} else {
@@ -155,7 +154,7 @@ func (t *table) rest(cells []string, most int, below []bool) string {
 	var b strings.Builder
 	width := 0
 	for i, word := range words {
-		size := utf8.RuneCountInString(word)
+		size := printable.Width(word)
 		if i == 0 || width+1+size > most {
 			if i > 0 {
 				b.WriteString("\n")

@@ -111,3 +111,14 @@ func TestTableInTwoParts(t *testing.T) {
 		t.Errorf("%q, want %q", w.String(), want)
 	}
 }
+
+// TestWideCells: what follows a cell with wide characters stands below what follows others.
+func TestWideCells(t *testing.T) {
+	var b strings.Builder
+	tab := &table{w: &b, columns: []column{{name: "name"}, {name: "n", right: true}}}
+	tab.row("日本", "1")
+	tab.row("abcdef", "22")
+	if err := tab.flush(); err != nil || b.String() != "name     n\n日本     1\nabcdef  22\n" {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}

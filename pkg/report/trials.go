@@ -7,6 +7,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/trial"
 )
 
@@ -18,7 +19,7 @@ func Trials(w io.Writer, path, form string, results []trial.Result, redact func(
 		lines := findings(t, redact)
 		status, failed := "ok", ""
 		if len(lines) > 0 {
-			status, failed = "failed", fmt.Sprintf("line %d: %d findings", t.Test.Line, len(lines))
+			status, failed = "failed", fmt.Sprintf("line %d: %s", t.Test.Line, printable.Count(len(lines), "finding"))
 		}
 		suite.Add(Check{File: path, Name: t.Test.Name, Failed: failed, Findings: lines})
 		switch form {
