@@ -136,13 +136,16 @@ func (a *app) showConfig() error {
 	return err
 }
 
-// warn says where Segment's own trigger parser would read a filter differently, and
-// what in it is mostly a slip.
+// warn says where Segment's own trigger parser would read a trigger differently, and
+// what in a filter is mostly a slip.
 func (a *app) warn(c *config.File, o *config.Opened, key, src string) {
 	if src == "" {
 		return
 	}
-	found := filter.Differences(src)
+	var found []filter.Difference
+	if key == "actions" {
+		found = filter.Differences(src)
+	}
 	if f, err := filter.Compile(src); err == nil {
 		found = append(found, f.Doubts()...)
 	}

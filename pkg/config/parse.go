@@ -49,10 +49,13 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	f.applyProfile(root, w.Profile, p)
 	keys := append([]string{"transform", "destinations", "profiles", "tests", "cassettes", "suppress"}, globalNames()...)
 	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
+		before := len(p.errs)
 		if key.Value != "destinations" && !strings.HasPrefix(key.Value, asideKey) {
 			w.expand(value, p)
 		}
 		switch {
+		case len(p.errs) > before && slices.Contains(globalNames(), key.Value): // it was said what it lacks
+			f.Unusable = true
 		case key.Value == "transform":
 			f.readTransform(value, p)
 		case key.Value == "cassettes":
@@ -259,6 +262,10 @@ var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
 // shellRef is a variable with what else shells know of them: a default, a message.
 var shellRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+?=][^}]*\}`)
 
+// halfRef is a variable with a blank in it, or without its end. Anything else behind ${ is a text, such as the amount of
+// ${{properties.total}} in a template.
+var halfRef = regexp.MustCompile(`\$\{\s+[A-Za-z_]\w*\s*\}|\$\{[A-Za-z_]\w*\s+\}|\$\{\s*[A-Za-z_]\w*\s*$`)
+
 // otherRef is what templates and shells take for a value that is kept elsewhere.
 var otherRef = regexp.MustCompile(`^(?:\{\{\s*[A-Z_][A-Z0-9_]*\s*\}\}|\$\([^)]*\)|%[A-Z_][A-Z0-9_]*%)$`)
 
@@ -281,8 +288,7 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 	if n.Kind == yaml.ScalarNode && m != nil {
 		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it; in a text that "+
 			"is none, write $${", m[1])
-	} else if n.Kind == yaml.ScalarNode && strings.Contains(envRef.ReplaceAllString(strings.ReplaceAll(n.Value, noVariable,
-		""), ""), "${") {
+	} else if n.Kind == yaml.ScalarNode && halfRef.MatchString(strings.ReplaceAll(n.Value, noVariable, "")) {
 		p.add(n.Line, "${ begins a variable, like ${NAME}, and this is none: no blanks stand in it, and } ends it; in a text "+
 			"that is none, write $${")
 	}

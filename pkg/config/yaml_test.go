@@ -115,6 +115,8 @@ func TestSyntax(t *testing.T) {
 		"a wide colon": {strings.Replace(head, "type: toy", "type：toy", 1) + "    rate: fast\n",
 			[]string{"f.yaml:3: an ordinary colon and a blank belong behind a key: type: toy", "f.yaml:5: a: rate has to be like"}},
 		"a variable with blanks": {strings.Replace(head, "token: t", `token: "${ SET_X }"`, 1), []string{"f.yaml:4: ${ begins a variable"}},
+		"dollars before a template": {head + "    actions:\n      - {action: send, subscribe: type != null, mapping: {event: {\"@template\": " +
+			"\"{{event}} for ${{properties.y}} of ${properties.z}\"}}}\n", nil},
 		"a variable without end": {strings.Replace(head, "token: t", `token: "${SET_X"`, 1), []string{"f.yaml:4: ${ begins a variable"}},
 		"a tag of a template": {strings.Replace(head, "token: t", "token: !Ref t", 1),
 			[]string{"f.yaml:4: ! begins a tag in YAML"}},
