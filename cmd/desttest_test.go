@@ -7,6 +7,31 @@ import (
 	"testing"
 )
 
+// TestExamples: each API that the documents describe as an example is as its cases say, which have the answers of its
+// documentation, and takes everything in a rehearsal.
+func TestExamples(t *testing.T) {
+	paths, err := filepath.Glob("../docs/examples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, path := range paths {
+		if strings.Contains(filepath.Base(path), ".c") { // cases and contracts
+			if tried++; strings.Count(filepath.Base(path), ".") != 2 {
+				t.Errorf("%s is neither", path)
+			}
+			continue
+		}
+		code, out, errOut := invoke(t, nil, "", "destinations", "test", path)
+		if code != 0 || !strings.Contains(out, "ok     everybody") {
+			t.Errorf("%s: exit code %d: %s%s", path, code, out, errOut)
+		}
+	}
+	if tried < 6 {
+		t.Errorf("%d files of cases", tried)
+	}
+}
+
 // TestDestinationsTest: the example that the documents name is as its cases say, and what is
 // changed in it is found; --update writes the new requests down.
 func TestDestinationsTest(t *testing.T) {

@@ -23,7 +23,7 @@ func StandIn(d destination.Destination) (*standin.Contract, error) {
 	plain := false // the answer is a text
 	for _, a := range d.Actions {
 		if f := a.Framing; f != nil {
-			frames = append(frames, map[string]any{"open": f.Open, "sep": f.Sep, "close": f.Close, "above": f.Above})
+			frames = append(frames, map[string]any{"path": f.Path, "open": f.Open, "sep": f.Sep, "close": f.Close, "above": f.Above})
 		}
 		if path, element, ok := sampleOf(a.Verdicts); ok {
 			list := []any{}

@@ -367,6 +367,24 @@ func Framing(n Node) (open, sep, close string, lineAbove, ok bool) {
 	return it.frame.open, it.frame.sep, it.frame.close, lineAbove, true
 }
 
+// ItemsAt is the path of the items in an envelope of objects; false: they are elsewhere.
+func ItemsAt(n Node) (path []string, ok bool) {
+	switch n := n.(type) {
+	case items:
+		return nil, n.frame == nil
+	case always:
+		return ItemsAt(n.node)
+	case object:
+		for i := range n.members {
+			m := &n.members[i]
+			if below, is := ItemsAt(m.node); is && m.spread == nil {
+				return append([]string{m.key}, below...), true
+			}
+		}
+	}
+	return nil, false
+}
+
 // Answer is a value from the answer to an earlier request of the same event; steps are counted from 1. An answer
 // without the value does not count as a success.
 func Answer(step int, path string) Node { return answer{step, path} }

@@ -53,12 +53,13 @@ type ActionInfo struct {
 	Live                      LiveInfo // what it starts for old events, too
 	// Verdicts is how an answer names single items; nil: it does not, or in Go.
 	Verdicts *Verdicts
-	// Framing is the text around items; nil: the body is JSON.
+	// Framing is where items stand in a body; nil: it is a list of them, or has one event.
 	Framing *Framing
 }
 
-// Framing is how items stand in a body that is text, see [body.Framed].
+// Framing is how items stand in a body: in a list of an object, or in text, see [body.Framed].
 type Framing struct {
+	Path             []string // of the list; none: the body is text
 	Open, Sep, Close string
 	Above            bool // each has a line of its own above it
 }
@@ -78,7 +79,9 @@ func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	}
 	if len(d.steps) == 1 {
 		if open, sep, end, above, ok := body.Framing(d.steps[0].node); ok {
-			info.Framing = &Framing{open, sep, end, above}
+			info.Framing = &Framing{nil, open, sep, end, above}
+		} else if path, ok := body.ItemsAt(d.steps[0].node); ok && len(path) > 0 {
+			info.Framing = &Framing{Path: path}
 		}
 	}
 	switch {

@@ -400,6 +400,14 @@ func (w *scratch) gunzip(body []byte) ([]byte, error) {
 
 // framed collects the items of a body that fits a frame; false: it does not.
 func (v *verdict) framed(f *Frame, body []byte) bool {
+	if len(f.Path) > 0 {
+		root, err := v.work.parser.ParseValue(body)
+		list := at(root, f.Path)
+		for e := range list.Elements() {
+			v.items = append(v.items, item{v: e})
+		}
+		return err == nil && list.Kind() == event.Array
+	}
 	rest, fits := bytes.CutPrefix(body, []byte(f.Open))
 	for n := len(v.items); fits; {
 		values := 1

@@ -87,7 +87,7 @@ type Endpoint struct {
 	// segment that ends in [] stands for every element. A body of type
 	// application/x-ndjson is read as lines.
 	Items Texts `yaml:"items"`
-	// Frames are bodies that are text: the first counts that fits a body; else Items does.
+	// Frames are ways in which events stand in a body: the first counts that fits one; else Items does.
 	Frames       []Frame `yaml:"frames"`
 	MaxItems     Cap     `yaml:"max_items"` // in all arrays together
 	MaxBytes     Cap     `yaml:"max_bytes"` // before compression
@@ -120,13 +120,14 @@ type Endpoint struct {
 	insertID   []string
 }
 
-// Frame is a body of events with text around and between them. Above says that each event has a JSON value of its own
-// before it.
+// Frame is a body of events: in a list at a path, or, without one, as text, with other text around and between them.
+// Above says that each event has a JSON value of its own before it.
 type Frame struct {
-	Open  string `yaml:"open"`
-	Sep   string `yaml:"sep"`
-	Close string `yaml:"close"`
-	Above bool   `yaml:"above"`
+	Path  []string `yaml:"path"`
+	Open  string   `yaml:"open"`
+	Sep   string   `yaml:"sep"`
+	Close string   `yaml:"close"`
+	Above bool     `yaml:"above"`
 }
 
 // Kind is a kind of item: the items of one array, or those with certain members.
