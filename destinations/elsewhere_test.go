@@ -368,3 +368,27 @@ func TestSecretsElsewhere(t *testing.T) {
 		t.Errorf("%v, %v:\n%s", err, said, out)
 	}
 }
+
+// TestRequestsElsewhere: a webhook of another tool posts one event a request, unless its subscription makes batches,
+// and what its headers are called is said with the variable for them.
+func TestRequestsElsewhere(t *testing.T) {
+	all := destinations.All()
+	hook := map[string]any{"webhookUrl": "https://h.example", "headers": []any{map[string]any{"from": "X-Api-Key", "to": "hunter2"}}}
+	export := exported(rud, "WEBHOOK", "Webhook", hook)
+	if got, _ := imported(t, all, rud, export); got.Settings["format"] != "single" {
+		t.Errorf("%v", got)
+	}
+	ws, err := workspace.RudderStack(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := workspace.Write("x", ws, all)
+	if err != nil || !strings.Contains(string(out), "# ${ONE_HEADERS} is for the values of X-Api-Key\n") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	batches := string(exported(seg, "actions-webhook", "", nil)) + `{"actionSlug":"send","destinationId":"d","trigger":"event",
+		"settings":{"url":"https://h.example","enable_batching":true}}`
+	if got, _ := imported(t, all, seg, []byte(batches)); got.Type != "webhook" || got.Settings["format"] != nil {
+		t.Errorf("%v", got)
+	}
+}

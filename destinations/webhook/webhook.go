@@ -22,7 +22,7 @@ type Settings struct {
 	URL          string            `setting:"url,required,transport" doc:"Where requests go." example:"https://example.com/hook"`
 	Method       string            `setting:"method" doc:"HTTP method." default:"POST" choices:"POST,PUT,PATCH"`
 	Headers      map[string]string `setting:"headers,secret,transport" doc:"Headers of every request: a table in YAML; elsewhere a JSON object, or NAME: VALUE lines."`
-	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single"`
+	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single" elsewhere:"single"`
 	SharedSecret string            `setting:"shared_secret,secret,transport" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
 	Signature    string            `setting:"signature_header" doc:"Header of the signature." default:"X-Signature"`
 	Signing      string            `setting:"signing_secret,secret,transport" doc:"Signs as Standard Webhooks has it (webhook-id, webhook-timestamp, webhook-signature): base64 behind whsec_." example:"whsec_ZmFuZm9sZC1leGFtcGxlLXNpZ25pbmcta2V5"`

@@ -8,16 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/secret"
 )
-
-// schemes by which a setting's value may say where it is kept, instead of holding it.
-var schemes = []string{"env", "file", "exec", "aws-secretsmanager", "aws-ssm"}
-
-// reference takes a value apart that says where it is kept.
-func reference(value string) (scheme, name string, ok bool) {
-	scheme, name, ok = strings.Cut(value, ":")
-	return scheme, name, ok && slices.Contains(schemes, scheme)
-}
 
 // fetch returns a value that is kept elsewhere, and makes it a secret. Files are looked
 // for from dir on.
@@ -59,7 +52,7 @@ func (w *World) fetch(scheme, name, dir string) (v string, err error) {
 
 // value reads what --set gives: a reference or a literal.
 func (w *World) value(s string) (string, error) {
-	if scheme, name, ok := reference(s); ok {
+	if scheme, name, ok := secret.Reference(s); ok {
 		return w.fetch(scheme, name, "")
 	}
 	return s, nil
@@ -95,7 +88,7 @@ var errNobodyAsked = errors.New("nobody is asked in a rehearsal")
 func (w *World) fetched(v any, dir string, rehearse bool) (any, error) {
 	switch v := v.(type) {
 	case string:
-		scheme, name, ok := reference(v)
+		scheme, name, ok := secret.Reference(v)
 		switch {
 		case !ok:
 			return v, nil

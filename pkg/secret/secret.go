@@ -165,6 +165,13 @@ func userinfo(u *url.URL) []string {
 	return []string{u.User.Username()}
 }
 
+// Reference takes a value apart that says where it is kept instead of holding it: SCHEME:NAME, of the environment, a
+// file, what a command prints, and AWS. Whose values are not the user's own must not be taken for such.
+func Reference(value string) (scheme, name string, ok bool) {
+	scheme, name, ok = strings.Cut(value, ":")
+	return scheme, name, ok && slices.Contains([]string{"env", "file", "exec", "aws-secretsmanager", "aws-ssm"}, scheme)
+}
+
 // OfAddress are the credentials in an address that is no secret as a whole: user and
 // password, and the values of parameters whose names announce a credential.
 func OfAddress(v string) []string {

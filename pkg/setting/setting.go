@@ -51,10 +51,12 @@ type Field struct {
 	Default string   `json:"default,omitempty"`
 	Choices []string `json:"choices,omitempty"`
 	// Places are where the first of the choices are, such as us and eu, where these are codes of the partner's.
-	Places  []string `json:"-"`
-	Pattern string   `json:"pattern,omitempty"`
-	Example string   `json:"example,omitempty"`
-	index   []int
+	Places []string `json:"-"`
+	// Elsewhere is the value that comes to what other tools do, where these have no such setting.
+	Elsewhere string `json:"-"`
+	Pattern   string `json:"pattern,omitempty"`
+	Example   string `json:"example,omitempty"`
+	index     []int
 }
 
 // Schema is what the tags of a struct say.
@@ -107,7 +109,7 @@ func Of[S any]() Schema {
 		}
 		key, flags, _ := strings.Cut(tag, ",")
 		field := Field{Key: key, Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"), Pattern: f.Tag.Get("pattern"),
-			Example: f.Tag.Get("example"), Type: typeName(f.Type), index: f.Index}
+			Example: f.Tag.Get("example"), Elsewhere: f.Tag.Get("elsewhere"), Type: typeName(f.Type), index: f.Index}
 		if c := f.Tag.Get("choices"); c != "" {
 			field.Choices = strings.Split(c, ",")
 		}

@@ -53,7 +53,7 @@ const wholeRudder = `{"enableMetrics":false,"workspaceId":"w","libraries":[{"ver
   "dgSourceTrackingPlanConfig":{"version":3,"trackingPlan":{"id":"tp"}},"destinations":[
   {"id":"d","name":"Toys","enabled":true,"isConnectionEnabled":true,"isProcessorEnabled":true,"revisionId":"r",
    "destinationDefinition":{"name":"TB","displayName":"Toy Box","config":{"a":1}},"transformations":[{"versionId":"tr1"}],
-   "deliveryAccount":{"id":"acc1"},"config":{"token":"hunter2-hunter2","residencyServer":"EU","consentManagement":{"web":[{"provider":"x"}]},
+   "deliveryAccount":{"id":"acc1"},"config":{"token":"hunter2-hunter2","residencyServer":"EU","consentManagement":{"web":[{"provider":"x","consents":[{"consent":"ads"}],"resolutionStrategy":"and"}]},
    "eventFilteringOption":"blacklistedEvents","blacklistedEvents":[{"eventName":"E"}],"whitelistedEvents":[{"eventName":"W"}]}},
   {"id":"e","name":"Strange","enabled":true,"destinationDefinition":{"displayName":"Strange"},"config":{"a":1}}]}]}`
 
@@ -82,12 +82,12 @@ func TestNothingVanishes(t *testing.T) {
 			"metadata": "Toys", "sensitive_values": "Toys", "segment_warehouse": "Lake", "aws_s3_bucket": "aws_s3_bucket.b",
 			"segment_function": "segment_function.fn", "values.w": "Lake"}},
 		"RudderStack": {RudderStack, wholeRudder, []string{"libraries (", "settings.dataRetention", "sources.config (Web)",
-			"sources.dgSourceTrackingPlanConfig (Web)", "its 1 transformations are code", "its deliveryAccount", "consentManagement",
+			"sources.dgSourceTrackingPlanConfig (Web)", "its 1 transformations are code", "its deliveryAccount", `consent: ["ads"]`,
 			"means nothing: its whitelistedEvents"}, map[string]string{
 			"sourceDefinition": "gets events of Web", "destinationDefinition": "Toys", "transformations": "1 transformations",
 			"destinations.e": "Strange", "deliveryAccount": "its deliveryAccount", "trackingPlan": "dgSourceTrackingPlanConfig",
-			"dgSourceTrackingPlanConfig": "dgSourceTrackingPlanConfig", "s.config": "sources.config", "web": "consentManagement",
-			"consentManagement": "consentManagement", "libraries": "libraries", "dataRetention": "dataRetention",
+			"dgSourceTrackingPlanConfig": "dgSourceTrackingPlanConfig", "s.config": "sources.config", "consentManagement": `consent: ["ads"]`,
+			"libraries": "libraries", "dataRetention": "dataRetention",
 			"blacklistedEvents": `event = "E"`, "whitelistedEvents": "whitelistedEvents"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -159,6 +160,12 @@ func gather(d *Destination, spec destination.Destination) (given map[string]any,
 			}
 			value := s.Value
 			switch {
+			case refers(value): // who can write into a workspace must not have commands run, or files sent, by its export
+				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, whose value names a place where to look "+
+					"(env:, file:, exec:, …), as the user's own do alone", s.Key))
+				if value = unfit; !isRegion(f) {
+					continue
+				}
 			case perEvent.MatchString(asText(value)):
 				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, which each event says for itself: %s", s.Key,
 					cut(asText(value))))
@@ -181,6 +188,27 @@ func gather(d *Destination, spec destination.Destination) (given map[string]any,
 		}
 	}
 	return given, lost
+}
+
+// unfit is a value that no setting takes that says where data resides.
+const unfit = "TO BE MENDED"
+
+// refers says that a text in a value would be taken for a reference to another.
+func refers(v any) bool {
+	switch v := v.(type) {
+	case string:
+		_, _, ok := secret.Reference(v)
+		return ok
+	case []any:
+		return slices.ContainsFunc(v, refers)
+	case map[string]any:
+		for _, one := range v {
+			if refers(one) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // fieldFor is the setting that another tool calls key: by the same words, as the only one

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -52,9 +53,13 @@ func (r *reader) connection(o, definition object, source string) {
 	if source != "" {
 		d.Sources = []string{source}
 	}
+	var all bool
+	if d.Consent, all = r.consents(config); !all {
+		d.Losses = append(d.Losses, "not carried over: its rules of consent (consentManagement): see consent in `fanfold help config`")
+	}
 	for _, s := range settingsOf(config) {
 		switch which := config.text(eventFiltering); {
-		case s.Key == eventFiltering, s.Key == which, !holds(s.Value):
+		case s.Key == eventFiltering, s.Key == which, s.Key == consentKey, !holds(s.Value):
 		case s.Key == allowedEvents || s.Key == deniedEvents: // the list that does not hold
 			d.Notes = append(d.Notes, "means nothing: its "+s.Key)
 		default:
@@ -65,7 +70,7 @@ func (r *reader) connection(o, definition object, source string) {
 		}
 	}
 	if o.off("isProcessorEnabled") {
-		d.Losses = append(d.Losses, "devices alone send to it there (isProcessorEnabled is off)")
+		d.Off = "devices alone send to it (isProcessorEnabled is off)"
 	}
 	if list, _ := o.get("transformations").([]any); len(list) > 0 {
 		d.Losses = append(d.Losses, fmt.Sprintf("not carried over: its %d transformations are code: see `fanfold help "+
@@ -74,6 +79,44 @@ func (r *reader) connection(o, definition object, source string) {
 	d.Notes = append(d.Notes, lost(r.rest(o, r.rudder, "id", "name", "enabled", "isConnectionEnabled",
 		"isProcessorEnabled", "deleted", "config", "destinationDefinition", "transformations"))...)
 	r.add(d)
+}
+
+// consentKey is the setting that has a destination's rules of consent, by kinds of sources.
+const consentKey = "consentManagement"
+
+// consents are the categories all of which an event's user has to have consented to. ok says that this is what the
+// rules of all kinds of sources come to.
+func (r *reader) consents(config object) (categories []string, ok bool) {
+	first := true
+	for _, rules := range config.object(consentKey) {
+		list, _ := rules.([]any)
+		for _, one := range list {
+			rule, _ := one.(map[string]any)
+			said, _ := object(rule).get("consents").([]any)
+			var these []string
+			for _, c := range said {
+				inner, _ := c.(map[string]any)
+				if name := object(inner).text("consent"); name != "" {
+					these = append(these, name)
+				}
+				if len(r.rest(inner, nil, "consent")) > 0 {
+					return nil, false
+				}
+			}
+			slices.Sort(these)
+			if len(r.rest(rule, nil, "provider", "consents", "resolutionStrategy")) > 0 {
+				return nil, false
+			}
+			if !first && !slices.Equal(these, categories) || len(these) > 1 && object(rule).text("resolutionStrategy") == "or" {
+				return nil, false
+			}
+			categories, first = these, false
+		}
+		if list == nil && holds(rules) {
+			return nil, false
+		}
+	}
+	return categories, true
 }
 
 // The settings by which RudderStack keeps track events away from a destination: which of the two lists holds.

@@ -40,7 +40,8 @@ func (r *reader) taken(o object) bool {
 	switch {
 	case o.text("if") != "" && (o.text("destinationId") != "" || does):
 		r.filter(o)
-	case action != "" && (trigger != "" || o.text("destinationId") != ""):
+	case action != "" && (trigger != "" || o.text("destinationId") != ""),
+		o.text("actionId") != "" && trigger != "" && o.text("destinationId") != "":
 		r.subscription(o, action, trigger)
 	case o.get("writeKeys") != nil && o.text("name") != "":
 		return r.source(o)
@@ -67,6 +68,12 @@ func (r *reader) destination(o, metadata, settings object) {
 	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Settings: settingsOf(settings),
 		Kind: cmp.Or(metadata.text("slug"), metadata.text("name")), Code: metadata.text("name")}
 	actions, _ := metadata.get("actions").([]any)
+	for _, one := range actions {
+		a, _ := one.(map[string]any)
+		if slug := object(a).text("slug"); slug != "" {
+			r.actions[object(a).text("id")] = slug
+		}
+	}
 	d.Bare = len(actions) > 0 || strings.HasPrefix(d.Kind, "actions-") || strings.Contains(d.Code, "(Actions)")
 	if from := o.text("sourceId"); from != "" {
 		d.Sources = append(d.Sources, from)
@@ -99,6 +106,9 @@ func (r *reader) subscription(o object, action, trigger string) {
 	}
 	s := Subscription{Name: o.text("name"), Action: action, Trigger: trigger, Disabled: o.off("enabled"),
 		Model: cmp.Or(o.text("modelId"), o.text("reverseETLModelId"))}
+	if s.ID = o.text("actionId"); s.ID != "" && action != "" {
+		r.actions[s.ID] = action
+	}
 	mapped := o.object("settings")
 	if mapped == nil {
 		mapped = o.object("mapping")

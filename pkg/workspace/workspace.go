@@ -45,8 +45,10 @@ type Destination struct {
 	// Bare says that a destination of its kind sends nothing without subscriptions, and none of it are there.
 	Bare          bool
 	Disabled      bool
+	Off           string // why else nothing is sent to it; "": it is
 	Sources       []string
 	Settings      []Setting
+	Consent       []string // categories all of which an event's user has to have consented to
 	Subscriptions []Subscription
 	// Notes say what of it means nothing here; Losses without what it is sent other requests.
 	Notes, Losses []string
@@ -64,6 +66,7 @@ type Subscription struct {
 	Disabled              bool
 	Mapping               any    // JSON, with numbers as json.Number
 	Model                 string // what feeds it with rows instead of events
+	ID                    string // of the action, where nothing but that is said of it
 	Notes                 []string
 }
 
@@ -101,7 +104,7 @@ func RudderStack(data []byte) (*Workspace, error) {
 
 func newReader() *reader {
 	return &reader{byID: map[string]*Destination{}, sources: map[string]origin{}, pages: map[string]*pages{},
-		seen: map[string]bool{}, left: map[string][]string{}, notes: map[string][]string{}}
+		seen: map[string]bool{}, actions: map[string]string{}, left: map[string][]string{}, notes: map[string][]string{}}
 }
 
 // reader walks an export.
@@ -112,6 +115,7 @@ type reader struct {
 	orphans []orphan
 	pages   map[string]*pages // by what they list
 	seen    map[string]bool   // subscriptions and filters, by kind and id: an export may hold them twice
+	actions map[string]string // slugs of actions by their ids
 	// left and notes are what was not understood, and what means nothing here: labels by kind.
 	left, notes map[string][]string
 }
@@ -209,14 +213,24 @@ func (r *reader) result(of string) (*Workspace, error) {
 			}
 		}
 		if off > 0 && off == len(d.Sources) {
-			d.Losses = append(d.Losses, "its source is switched off there, so that nothing is sent to it")
+			d.Off = "its source is switched off"
 		}
+		d.named(r.actions)
 		if len(d.Subscriptions) > 0 {
 			d.Bare = false
 		}
 		out.Destinations[i] = *d
 	}
 	return out, nil
+}
+
+// named gives subscriptions that name their action by an id the name that it has elsewhere in the export.
+func (d *Destination) named(actions map[string]string) {
+	for i := range d.Subscriptions {
+		if s := &d.Subscriptions[i]; s.Action == "" {
+			s.Action = cmp.Or(actions[s.ID], "with the id "+s.ID)
+		}
+	}
 }
 
 // add keeps a destination, once.

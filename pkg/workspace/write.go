@@ -102,7 +102,8 @@ func scalar(s string) *yaml.Node {
 // oneLine is a text of others in a comment.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		// YAML ends a comment at some more than the control characters.
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) || r == '\ufeff' {
 			return ' '
 		}
 		return r
@@ -135,6 +136,8 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		return nil, nil, "fanfold has no such destination"
 	case d.Disabled:
 		return nil, nil, "it is switched off"
+	case d.Off != "":
+		return nil, nil, d.Off
 	}
 	name := w.name(d.label(), spec.Info.Slug)
 	var notes []string
@@ -154,6 +157,13 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		body.Content = append(body.Content, scalar("base_url"), scalar(base))
 	}
 	notes = append(notes, lost...)
+	if len(d.Consent) > 0 {
+		n, err := node(d.Consent)
+		if err != nil {
+			return nil, nil, err.Error()
+		}
+		body.Content = append(body.Content, scalar("consent"), n)
+	}
 	filter, lost, off := filterOf(d)
 	if notes = append(append(notes, lost...), off...); filter != "" {
 		body.Content = append(body.Content, scalar("filter"), literal(filter))
@@ -226,7 +236,7 @@ func filterOf(d *Destination) (text string, lost, notes []string) {
 // weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
 // which events are sent.
 func weighty(note string) bool {
-	return regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|(white|black|allow|deny|block)list|filter|eachevent`).
+	return regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|(white|black|allow|deny|block)list|filter|eachevent|whosevaluenames|thevalueofthe`).
 		MatchString(fold(note))
 }
 
@@ -305,7 +315,13 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 		case isNamed:
 			table.Content = append(table.Content, scalar(f.Key), w.variable(string(named), named))
 		case f.Secret && (ok || f.Required):
-			table.Content = append(table.Content, scalar(f.Key), w.variable(variable, value))
+			n := w.variable(variable, value)
+			table.Content = append(table.Content, scalar(f.Key), n)
+			if names := namesIn(value); len(names) > 0 {
+				lost = append(lost, fmt.Sprintf("%s is for the values of %s", n.Value, strings.Join(names, ", ")))
+			}
+		case !ok && f.Elsewhere != "" && !batched(d):
+			table.Content = append(table.Content, scalar(f.Key), scalar(f.Elsewhere))
 		case ok:
 			n, fits := w.valueOf(spec, f, value, variable)
 			text, _ := value.(string)
@@ -327,6 +343,30 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 		}
 	}
 	return table, base, lost
+}
+
+// namesIn are the names in a table, or in a list of pairs, such as headers.
+func namesIn(v any) (names []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		return sortedKeys(v)
+	case []any:
+		for _, one := range v {
+			o, _ := one.(map[string]any)
+			if name := object(o).text("from"); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// batched says that the other tool sends several events in a request.
+func batched(d *Destination) bool {
+	return slices.ContainsFunc(d.Subscriptions, func(s Subscription) bool {
+		m, _ := s.Mapping.(map[string]any)
+		return m["enable_batching"] == true
+	})
 }
 
 // variable is a reference to a variable that the user has to set, to a value.
