@@ -51,7 +51,8 @@ func Notice(n run.Notice) string {
 			"beginning; what that one had behind its first %s, if it grew before it went, was not read: the same command reads "+
 			"it once the file lies beside this one, as %s.1", n.Run, n.File, printable.Count(n.Read, "byte"), n.File)
 	case run.Held:
-		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still "+
+		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a record, and was not read: somebody "+
+			"still "+
 			"wrote "+
 			"to it; the same command reads it, whole", n.Run, strings.Join(n.Files[:min(len(n.Files), 5)], ", "))
 	case run.NothingNew:

@@ -372,7 +372,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	}
 	rests := r.rests(sum)
 	if held := r.held(); len(held) > 0 {
-		sum.Status = Incomplete
+		if !r.job.Follow() { // that is never complete
+			sum.Status = Incomplete
+		}
 		r.notice(Held{r.journal.Name(), held})
 	}
 	r.finish(sum)
@@ -410,9 +412,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	})
 }
 
-// held lists the files that end in an incomplete record. A followed file may keep growing.
+// held lists the files that end in an incomplete record.
 func (r *Run) held() []string {
-	if r.input == nil || r.job.Follow() {
+	if r.input == nil {
 		return nil
 	}
 	return r.input.Held()

@@ -146,6 +146,22 @@ func (c *chains) holds(ch *chain) bool {
 	return is && t.Kind == HeldOff && ch.path != ""
 }
 
+// ending adds to names those of files that end in something that was not read, by where they are now.
+func (c *chains) ending(names []string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.all {
+		t, is := c.tail(ch)
+		if ch.path == "" || slices.Contains(names, ch.path) {
+			continue
+		}
+		if info, err := c.disk.Stat(ch.path); err == nil && (info.Size() > ch.end || is && t.Kind == HeldOff) {
+			names = append(names, ch.path)
+		}
+	}
+	return names
+}
+
 // completes notes that records which were cut off when they were read are complete now.
 func (c *chains) completes(bad map[Reason]int) {
 	c.mu.Lock()
@@ -550,12 +566,11 @@ func (c *chains) isThere(entry int) bool {
 }
 
 // grown returns the entry for what was appended to a file since the manifest was written; ok is false if nothing
-// was. settled, if not nil, is asked whether a compressed file has stopped growing; an incomplete last line is
-// then left for later, too. For a followed file, read is asked whether an entry has been read, because only then
-// is it known in what the entry ended. Plain lines of JSON do not need this: they are taken only when they are
-// complete.
+// was. settled, if not nil, is asked whether a compressed file has stopped growing; the last line without a line end is
+// then left for later, too, until the file rests. For a followed file, read is asked whether an entry has been read,
+// because only then is it known in what the entry ended.
 func (c *chains) grown(
-	ch *chain, settled func(string, fs.FileInfo) bool, read func(entry int) bool,
+	ch *chain, settled func(string, fs.FileInfo) bool, rests func(time.Time) bool, read func(entry int) bool,
 ) (o Object, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -586,7 +601,7 @@ func (c *chains) grown(
 	if settled != nil && packed && !settled(ch.path, info) {
 		return o, false, nil
 	}
-	if settled != nil && (packed || !beginsAsJSON(at)) && !read(ch.entries[len(ch.entries)-1]) {
+	if settled != nil && !read(ch.entries[len(ch.entries)-1]) {
 		return o, false, nil
 	}
 	tail, cut := c.tail(ch)
@@ -595,6 +610,8 @@ func (c *chains) grown(
 	case cut && canGrow(codec) && (tail.Kind != Whole || packed && continues(at, ch.end) != nil):
 		// The incomplete record is read again from its beginning.
 		o.Start, o.Begin = ch.last.Start, tail.Place
+	case cut && !packed && tail.Kind == Whole && beginsAsJSON(at):
+		o.Start, cut = ch.end, false
 	case ch.end > 0:
 		if err = continues(at, ch.end); err != nil {
 			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
@@ -604,7 +621,7 @@ func (c *chains) grown(
 		}
 		cut = o.Start < ch.end && beginsAsJSON(at)
 	}
-	if settled != nil && !packed {
+	if settled != nil && !packed && !rests(info.ModTime()) {
 		if o.Size, err = wholeLines(at, ch.end, o.Size); err != nil || o.Size <= ch.end {
 			return o, false, err
 		}
@@ -646,10 +663,10 @@ const leastEvent = 16
 // canGrow says whether a file with this compression may end in the middle, and be continued later.
 func canGrow(codec string) bool {
 	switch codec {
-	case "", "gzip", "zstd", "bzip2", "xz", "lz4", "snappy":
-		return true
+	case "Parquet", "a zip archive", "Avro": // the end says what is in it, or what is behind its blocks is another file
+		return false
 	}
-	return false
+	return true
 }
 
 // continues checks that what comes after a place of a file can be a continuation of what comes before it.
@@ -664,6 +681,10 @@ func continues(at io.ReaderAt, end int64) error {
 		}
 		return fmt.Errorf("it has grown, and what is new is no %s stream of its own: it was being written when it was read",
 			codec)
+	case wideLittle:
+		if end%2 == 0 {
+			return nil
+		}
 	}
 	return fmt.Errorf("it has grown, and is %s, which cannot be appended to", codec)
 }
@@ -718,10 +739,23 @@ func startOfGrowth(at io.ReaderAt, end, size int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if event.Valid(bytes.TrimSpace(line)) == nil {
-		return end, nil // the last line was a record, and another record follows
+	if areValues(line) {
+		return end, nil // what is in the last line are records, and another record follows
 	}
 	return end - int64(len(line)), nil
+}
+
+// areValues says whether a text is one whole document of JSON, or several.
+func areValues(text []byte) bool {
+	i := event.SkipSpace(text, 0)
+	for i < len(text) {
+		end, ok := scanValue(text, i)
+		if !ok && end < len(text) || event.Valid(text[i:end]) != nil {
+			return false
+		}
+		i = event.SkipSpace(text, end)
+	}
+	return len(text) > 0
 }
 
 // lastLine is the text after the last line end in a part of a file.

@@ -69,9 +69,10 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 		return &members{br: br, next: z, reset: again, magic: "\x04\x22\x4d\x18"}, "lz4", nil
 	case has("\xff\x06\x00\x00sNaPpY"), has("\xff\x06\x00\x00S2sTwO"):
 		return s2.NewReader(br), "snappy", nil
-	case has("\xff\xfe"), has("\xfe\xff"):
-		wide := unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM)
-		return transform.NewReader(br, wide.NewDecoder()), "UTF-16", nil
+	case has("\xff\xfe"):
+		return wide(br, false, unicode.ExpectBOM), wideLittle, nil
+	case has("\xfe\xff"):
+		return wide(br, true, unicode.ExpectBOM), wideBig, nil
 	case has("PAR1"):
 		return nil, "Parquet", errNoPlaces
 	case has("PK\x03\x04"), has("PK\x05\x06"):
@@ -84,6 +85,21 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 		return nil, "lzo", &InputError{Err: errors.New("lzo is not read: pack it as something else first")}
 	}
 	return br, "", nil
+}
+
+// The names of UTF-16, by the order of its bytes.
+const (
+	wideLittle = "UTF-16"
+	wideBig    = "UTF-16 (big-endian)"
+)
+
+// wide decodes UTF-16.
+func wide(r io.Reader, big bool, mark unicode.BOMPolicy) io.Reader {
+	order := unicode.LittleEndian
+	if big {
+		order = unicode.BigEndian
+	}
+	return transform.NewReader(r, unicode.UTF16(order, mark).NewDecoder())
 }
 
 // zstdReader frees the decoder at the end of the stream.

@@ -384,6 +384,16 @@ func (l *files) openness(written time.Time) Openness {
 	return Closed
 }
 
+// finished says whether a followed file has probably been finished: then it is read up to its end, and only what is not
+// whole is left. Otherwise it is looked at again soon.
+func (l *files) finished(written time.Time) bool {
+	is := l.s.o.Now != nil && l.s.rests(written)
+	if l.s.o.Now != nil && !is {
+		l.s.early.Store(true)
+	}
+	return is
+}
+
 // rests says whether a file last written at a time has probably been finished.
 func (s *Input) rests(written time.Time) bool {
 	if s.o.Now == nil {
@@ -457,7 +467,7 @@ func (l *files) growths(ctx context.Context, from int) (added []Object) {
 				added = append(added, o)
 			}
 		}
-		o, ok, err := l.s.local.grown(ch, l.settles(), l.s.hasRead)
+		o, ok, err := l.s.local.grown(ch, l.settles(), l.finished, l.s.hasRead)
 		if err != nil {
 			l.failed(err)
 		} else if ok {
@@ -488,12 +498,13 @@ func (l *files) describe(name string) (found []Object, err error) {
 	at := &faultReaderAt{f, &fault{}, name, info.Size()}
 	size := info.Size()
 	if settles := l.settles(); settles != nil {
-		if codecAt(at, 0) == "" {
-			size, err = wholeLines(at, 0, size)
-		} else if !settles(name, info) {
+		switch codec := codecAt(at, 0); {
+		case codec != "" && (!settles(name, info) || !hasEnd(at, codec)):
 			size = 0
+		case codec == "" && !l.finished(info.ModTime()):
+			size, err = wholeLines(at, 0, size)
 		}
-		if err != nil || size == 0 {
+		if l.s.unfinished(name, size < info.Size()); err != nil || size == 0 {
 			return nil, err
 		}
 	}
@@ -523,6 +534,20 @@ func (l *files) describe(name string) (found []Object, err error) {
 		}
 	}
 	return found, nil
+}
+
+// hasEnd says whether a file of a kind whose end says what is in it has such an end. Others need none.
+func hasEnd(at *faultReaderAt, codec string) bool {
+	switch codec {
+	case "Parquet":
+		var magic [4]byte
+		n, _ := at.ReadAt(magic[:], max(at.size-4, 0))
+		return at.size >= 12 && n == 4 && string(magic[:3]) == "PAR"
+	case "a zip archive":
+		_, err := zip.NewReader(at, at.size)
+		return err == nil
+	}
+	return true
 }
 
 func memberObject(archive string, m *zip.File) Object {

@@ -39,6 +39,7 @@ type Input struct {
 	earlier    []error // of the look before, while the input is looked at again
 	unread     unread
 	held       []string
+	partial    map[string]bool // see unfinished
 	refused    map[int]error
 	growing    map[string]seenFile // compressed files that may still grow
 	described  map[string]string

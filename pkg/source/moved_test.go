@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -89,8 +90,24 @@ func TestMovedWhileRead(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.Close()
-				wake <- struct{}{}
-				wake <- struct{}{}
+				var leading sync.WaitGroup
+				if pass == source.Again { // behind one that leads
+					leading.Go(func() {
+						for c := range s.Chunks(ctx, begins, source.First) {
+							if c != nil {
+								c.Release()
+							}
+						}
+					})
+				}
+				leading.Go(func() {
+					for ctx.Err() == nil {
+						select {
+						case wake <- struct{}{}:
+						case <-ctx.Done():
+						}
+					}
+				})
 				n, missing := 0, fmt.Sprintf(`"n":%d,`, 1509)
 				for c, err := range s.Chunks(ctx, begins, pass) {
 					if err != nil {
@@ -102,6 +119,7 @@ func TestMovedWhileRead(t *testing.T) {
 					}
 				}
 				cancel()
+				leading.Wait()
 				want := 1010
 				if moved && way == "copied, emptied and written to" {
 					want++

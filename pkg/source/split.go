@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/encoding/unicode"
+
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/stock"
 )
@@ -105,6 +107,10 @@ func (r *reading) run(f io.Reader, from Position) error {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
+		if r.open == OpenLine && errors.Is(err, io.ErrUnexpectedEOF) {
+			r.held = true // it may have only begun to be written
+			return nil
+		}
 		r.last = from
 		return r.bad(nil, 0, Truncated, "the "+codec+" stream cannot be read: "+err.Error())
 	}
@@ -165,7 +171,9 @@ func (r *reading) toGrowth(codec string) error {
 		return changedf(r.name, "it has grown, and is one JSON document, which cannot be appended to")
 	}
 	r.src = inUTF8(g.src, r.choose.encoding)
-	if codec != "" {
+	if codec == wideLittle || codec == wideBig {
+		r.src = wide(g.src, codec == wideBig, unicode.IgnoreBOM)
+	} else if codec != "" {
 		src, _, err := decompress(bufio.NewReaderSize(g.src, 256<<10))
 		if r.raw.fatal() != nil {
 			return r.raw.fatal()
@@ -743,7 +751,8 @@ type streamReader struct {
 	at    int    // offset in buf of what is read next
 	said  bool   // a record has reported that the object breaks off
 	early []byte // for an envelope that is too large to read ahead: what it has said so far about all its events
-	large bool   // the envelope is that large
+	large bool   // the envelope is that large, or the object ends in it
+	torn  bool   // the object ends in it
 	// opened says that events of the envelope were read already.
 	opened bool
 }
@@ -770,14 +779,17 @@ func (r *reading) readStream(resumed bool) error {
 			if more {
 				continue
 			}
-			if s.state == inside && r.broken == nil && !s.said {
-				r.broken = errors.New("the array is not closed")
+			if s.state != outside && r.broken == nil && !s.said {
+				r.broken = errors.New("the array or document is not closed")
 			}
 			return r.flush(nil)
 		}
 		if s.state == outside && s.mode == envelope && s.buf[s.at] == '{' {
 			if err := s.ahead(); err != nil {
 				return err
+			}
+			if s.at == len(r.buf) {
+				continue
 			}
 		}
 		if s.bracket() {
@@ -831,6 +843,11 @@ func (s *streamReader) ahead() error {
 		end, ok := scanValue(r.buf, s.at)
 		if ok && end-s.at <= r.max { // even if more has been read already: every reading has to decide the same
 			r.common = commonOf(r.buf[s.at:end])
+			return nil
+		}
+		if s.torn = r.eof && len(r.buf)-s.at <= r.max; s.torn && r.open == OpenLine {
+			s.held, s.broken = true, nil // it may still be written
+			s.buf = s.buf[:s.at]
 			return nil
 		}
 		if r.eof || len(r.buf)-s.at > r.max {
@@ -903,17 +920,23 @@ func (s *streamReader) value() error {
 		if err != nil || more {
 			return err
 		}
-		if end, ok = scanValue(s.buf, s.at); !ok && event.Valid(s.buf[s.at:]) == nil {
+		if s.state == atKey { // the object ends in a member
+			end = len(s.buf)
+		} else if end, ok = scanValue(s.buf, s.at); !ok && event.Valid(s.buf[s.at:]) == nil {
 			end, ok = len(s.buf), true // a number at the very end
 		}
 	}
 	value := s.buf[s.at:end]
-	if ok && len(value) <= s.max && event.Valid(value) == nil {
+	switch {
+	case ok && len(value) <= s.max && event.Valid(value) == nil:
 		s.emit(value, s.at, end, s.state == inside, nil)
 		s.at = end
-		return nil
+	case !ok && s.eof && s.open == OpenLine && len(value) <= s.max && resync(s.buf, s.at, end) == end:
+		s.held, s.broken, s.said = true, nil, true // it may still be written
+		s.buf = s.buf[:s.at]
+	default:
+		s.broke(value, end, ok)
 	}
-	s.broke(value, end, ok)
 	return nil
 }
 
@@ -955,8 +978,12 @@ func (s *streamReader) lateSaying(member []byte, key string, end int) {
 		s.early = append(append(s.early, member...), ',')
 		return
 	}
+	reason := NotEvent
+	if s.torn { // when the rest comes, this counts for all of them
+		reason = Truncated
+	}
 	s.add(Record{Raw: cut(member), End: Position{s.object, s.off + int64(end), 0}, Line: s.line, Err: &RecordError{
-		NotEvent, fmt.Sprintf("its %s is meant for all events of the document, but stands behind them, and the "+
+		reason, fmt.Sprintf("its %s is meant for all events of the document, but stands behind them, and the "+
 			"document is broken, or has more than %d bytes, so that it was not looked at first", key, s.max),
 		s.name, s.off + int64(s.at), s.line}})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -224,11 +225,29 @@ func (s *Input) holds(name string) {
 	}
 }
 
-// Held are the files that may end in the middle of a record, which was not read.
+// Held are the files that may end in the middle of a record, which was not read. Of followed input these are the ones
+// that are so now.
 func (s *Input) Held() []string {
 	s.mu.Lock()
+	held := slices.Clone(s.held)
+	partial := slices.Sorted(maps.Keys(s.partial))
+	s.mu.Unlock()
+	if s.o.Follow == nil {
+		return held
+	}
+	return s.local.ending(partial)
+}
+
+// unfinished notes whether a followed file has something behind its last line end.
+func (s *Input) unfinished(name string, is bool) {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.held)
+	if s.partial == nil {
+		s.partial = map[string]bool{}
+	}
+	if delete(s.partial, name); is {
+		s.partial[name] = true
+	}
 }
 
 // isBarren says whether the first chunk of an entry is all there is, and only reports that the object is damaged.
