@@ -265,7 +265,11 @@ func (a *action) headers(d *destination.Declared) {
 	seen := map[string]bool{}
 	a.r.table(n, a.what+": headers", nil, func(name string, k, v *yaml.Node) {
 		key := http.CanonicalHeaderKey(name)
-		if msg := headerName(name); msg != "" || seen[key] {
+		msg := headerName(name)
+		if list := a.r.auth.authorize(); msg == "" && key == "Authorization" && len(list) > 0 {
+			msg = "auth says it, by " + list[0]
+		}
+		if msg != "" || seen[key] {
 			if msg == "" {
 				msg = "it stands twice"
 			}

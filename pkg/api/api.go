@@ -162,11 +162,10 @@ func (r *reader) document(n *yaml.Node) (spec destination.Spec[setting.Dynamic])
 	} else {
 		spec.Actions = r.actions(m)
 	}
-	doc, err := document.JSON(n)
-	if err != nil && len(r.problems) == 0 { // otherwise it was said where the value stands
+	if _, err := document.JSON(n); err != nil && len(r.problems) == 0 { // otherwise it was said where the value stands
 		r.add(n, "%v", err)
 	}
-	spec.Made, spec.Parts = string(doc), partsOf(members)
+	spec.Made, spec.Parts = partsOf(n)
 	r.finish(&spec)
 	return spec
 }
@@ -231,8 +230,11 @@ func (r *reader) baseURL(whole, n *yaml.Node) {
 		}
 	}
 	u, err := url.Parse(t.filled(func(string) string { return "x" }))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
 		r.add(n, "base_url has to be an http or https address without a query, like https://api.example.com/v1")
+	case u.User != nil:
+		r.add(n, "base_url has a user in it: auth says who is calling, and nothing shows it there")
 	}
 	r.base = t
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -529,6 +530,12 @@ func TestAuth(t *testing.T) {
 			"Authorization", "Bearer Key sesame-1"},
 		{"a description's basic", file + "auth: {basic: {user: '{{settings.who}}', password: '{{settings.k}}'}}\n" + one,
 			map[string]any{"k": "sesame-1"}, "Authorization", "Basic bWU6c2VzYW1lLTE="},
+		{"basic without a user", head + one, map[string]any{"auth.basic.user": "", "auth.basic.password": "sesame-1"},
+			"Authorization", "Basic OnNlc2FtZS0x"},
+		{"a description's, without a user", file + "auth: {basic: {user: '', password: '{{settings.k}}'}}\n" + one,
+			map[string]any{"k": "sesame-1"}, "Authorization", "Basic OnNlc2FtZS0x"},
+		{"a description's, without a password", file + "auth: {basic: {user: '{{settings.k}}', password: ''}}\n" + one,
+			map[string]any{"k": "sesame-1"}, "Authorization", "Basic c2VzYW1lLTE6"},
 		{"none", head + "idempotency_header: none\n" + one, nil, "Idempotency-Key", ""},
 		{"a key", head + one, nil, "Idempotency-Key", "1"},
 		{"a key of another name", head + "idempotency_header: X-Once\n" + one, nil, "X-Once", "1"},
@@ -623,6 +630,75 @@ func TestHostIsOfSettings(t *testing.T) {
 		if _, err := d.Open(destination.Config{Settings: map[string]any{"region": region}}); (err == nil) != ok {
 			t.Errorf("%q: %v", region, err)
 		}
+	}
+}
+
+// TestOneAuthorization: what would take another's place in a request is refused.
+func TestOneAuthorization(t *testing.T) {
+	const action = "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, mapping: {a: 1}"
+	const key = head + "settings: {k: {required: true}}\nauth: "
+	for _, text := range []string{
+		key + "{bearer: '{{settings.k}}', basic: {user: u, password: '{{settings.k}}'}}\n" + action + "}\n",
+		key + "{bearer: '{{settings.k}}', header: {name: authorization, value: '{{settings.k}}'}}\n" + action + "}\n",
+		key + "{bearer: '{{settings.k}}'}\n" + action + ", headers: {authorization: Basic}}\n",
+		"base_url: https://u:p4ss@own.example\n" + action + "}\n",
+		key + "{basic: {user: me, password: ''}}\n" + action + "}\n",
+	} {
+		if _, problems := read(t, text); len(problems) != 1 || strings.Contains(problems[0].Msg, "p4ss") {
+			t.Errorf("%s: %v", text, problems)
+		}
+	}
+	d, _ := read(t, head+action+"}\n")
+	for _, settings := range []map[string]any{
+		{"auth.bearer": "sesame-1", "auth.basic.password": "sesame-2"},
+		{"auth.basic.user": "u", "auth.header.name": "AUTHORIZATION", "auth.header.value": "sesame-1"},
+	} {
+		if _, err := d.Open(destination.Config{Settings: settings}); err == nil || strings.Contains(err.Error(), "sesame") ||
+			!strings.Contains(err.Error(), "Authorization") {
+			t.Errorf("%v: %v", settings, err)
+		}
+	}
+}
+
+// TestWhatIsSent: what a description says to people, and how fast the API may be asked, is no part of what is sent.
+func TestWhatIsSent(t *testing.T) {
+	text := func(swap ...string) string {
+		return strings.NewReplacer(swap...).Replace(`base_url: https://own.example
+name: Own
+summary: one
+docs: https://own.example/docs
+settings: {k: {doc: A key}}
+limits: {rate: 5/s, window: {past: 3d}}
+actions:
+  - {action: send, name: Send, doc: Sends., subscribe: 'type = "track"', path: /e, mapping: {a: 1}}
+`)
+	}
+	was, problems := read(t, text())
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	for _, c := range []struct {
+		same bool
+		swap []string
+	}{
+		{true, []string{"summary: one", "summary: two"}}, {true, []string{"own.example/docs", "own.example/help"}},
+		{true, []string{"A key", "The key"}}, {true, []string{"Sends.", "Sends it."}}, {true, []string{"name: Send", "name: Post"}},
+		{true, []string{"5/s", "6/s"}}, {true, []string{"rate: 5/s", "gzip: true"}},
+		{false, []string{"name: Own", "name: Other"}}, {false, []string{"3d", "4d"}}, {false, []string{"/e", "/f"}},
+		{false, []string{"a: 1", "a: 2"}}, {false, []string{"base_url: https://own", "base_url: https://other"}},
+		{false, []string{"doc: A key", "default: x"}},
+	} {
+		now, problems := read(t, text(c.swap...))
+		if len(problems) > 0 {
+			t.Fatal(problems[0])
+		}
+		if (now.Made == was.Made) != c.same || maps.Equal(now.Parts, was.Parts) != c.same {
+			t.Errorf("%q: %s", c.swap, now.Made)
+		}
+	}
+	bare, _ := read(t, text("limits: {rate: 5/s, window: {past: 3d}}\n", ""))
+	if fast, _ := read(t, text(", window: {past: 3d}", "")); fast.Made != bare.Made {
+		t.Errorf("a rate alone is sent: %s", fast.Made)
 	}
 }
 

@@ -91,7 +91,7 @@ func (r *reader) readAuth(n *yaml.Node) {
 					r.auth.secrets = append(r.auth.secrets, key)
 				}
 			}
-			if err == nil && what == told[len(told)-1] && len(t.names()) == 0 {
+			if empty := kind == "basic" && len(t) == 0; err == nil && what == told[len(told)-1] && len(t.names()) == 0 && !empty {
 				err = fmt.Errorf("a secret does not stand in a description: declare a setting, and write {{settings.NAME}}")
 			}
 			if err != nil {
@@ -104,17 +104,49 @@ func (r *reader) readAuth(n *yaml.Node) {
 		} else {
 			r.table(v, "auth: "+kind, told, func(what string, _, v *yaml.Node) { take(what, v) })
 			for _, what := range told {
-				if part.values[what] == nil && what != "password" && what != "header" {
+				if _, said := part.values[what]; len(part.values[what]) == 0 && what != "password" && what != "header" &&
+					!(said && what == "user") { // which may be empty
 					r.add(k, "auth: %s has no %s", kind, what)
 				}
 			}
 		}
+		if kind == "basic" && len(part.values["password"]) == 0 { // then the user is the secret
+			r.auth.secrets = append(r.auth.secrets, settingsIn(part.values["user"])...)
+			if len(part.values["user"].names()) == 0 {
+				r.add(v, "auth: basic: a secret does not stand in a description: declare a setting, and write {{settings.NAME}}")
+			}
+		}
 		r.auth.parts = append(r.auth.parts, part)
 	})
+	if list := r.auth.authorize(); len(list) > 1 {
+		r.add(n, "auth: %s all say the header Authorization, and one of them would win: take the others out",
+			strings.Join(list, " and "))
+	}
+}
+
+// settingsIn are the settings in a template.
+func settingsIn(t template) (keys []string) {
+	for _, name := range t.names() {
+		keys = append(keys, strings.TrimPrefix(name, "settings."))
+	}
+	return keys
+}
+
+// authorize are the kinds that say the header Authorization.
+func (a authentication) authorize() (kinds []string) {
+	for _, p := range a.parts {
+		name := p.values["name"]
+		if !p.own && (p.kind == "bearer" || p.kind == "basic" || p.kind == "header" && len(name) == 1 &&
+			strings.EqualFold(name[0].text, "Authorization")) {
+			kinds = append(kinds, p.kind)
+		}
+	}
+	return kinds
 }
 
 // of is the authentication with a user's settings.
 func (a authentication) of(value func(key string) string) (auth destination.Auth, errs []error) {
+	says := "" // the setting that says the header Authorization
 	for _, p := range a.parts {
 		told := AuthKinds()[p.kind]
 		say := func(what, msg string) {
@@ -131,9 +163,17 @@ func (a authentication) of(value func(key string) string) (auth destination.Auth
 		case p.own && p.kind != "basic" && last == "":
 			say(told[len(told)-1], "is missing, and "+told[0]+" is set")
 			continue
-		case p.own && first == "":
+		case p.own && first == "" && p.kind != "basic": // whose user may be empty
 			say(told[0], "is missing, and "+told[len(told)-1]+" is set")
 			continue
+		}
+		if own := "auth." + p.kind; p.own && (p.kind == "bearer" || p.kind == "basic" ||
+			p.kind == "header" && strings.EqualFold(first, "Authorization")) {
+			if says != "" {
+				say(told[len(told)-1], "says the header Authorization, as "+says+" does: take one of them out")
+				continue
+			}
+			says = own
 		}
 		switch p.kind {
 		case "bearer":

@@ -2,17 +2,39 @@ package api
 
 import (
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/document"
 )
 
-// partsOf are the parts of a description by their names, such as base_url, actions.send.path and
-// actions.send.mapping.user, each as JSON. Values of the environment may stand in them.
-func partsOf(members map[string]*yaml.Node) map[string]string {
-	parts := map[string]string{}
-	for key, n := range members {
+// partsOf is what of a description says which events are sent, and as what: the whole, and its parts by their names,
+// such as base_url, actions.send.path and actions.send.mapping.user, each as JSON. Values of the environment may stand in
+// them. What describes the API to people, and how fast it is asked, is left out: who mends a sentence goes on where they
+// were. The name stays, since events opt out by it.
+func partsOf(n *yaml.Node) (whole string, parts map[string]string) {
+	sent := without(n, "summary", "docs")
+	parts = map[string]string{}
+	for i := 0; i+1 < len(sent.Content) && sent.Kind == yaml.MappingNode; i += 2 {
+		n := sent.Content[i+1]
+		switch key := sent.Content[i].Value; key {
+		case "limits":
+			n = without(n, "rate", "concurrency", "gzip")
+		case "settings":
+			n = eachWithout(n, "doc")
+		case "actions":
+			n = eachWithout(n, "name", "doc")
+		}
+		sent.Content[i+1] = n
+	}
+	for i := 0; i+1 < len(sent.Content) && sent.Kind == yaml.MappingNode; i += 2 {
+		key, n := sent.Content[i].Value, sent.Content[i+1]
+		if key == "limits" && len(n.Content) == 0 {
+			sent.Content = slices.Delete(sent.Content, i, i+2)
+			i -= 2
+			continue
+		}
 		if key != "actions" || n.Kind != yaml.SequenceNode {
 			parts[key] = printOf(n)
 			continue
@@ -37,7 +59,34 @@ func partsOf(members map[string]*yaml.Node) map[string]string {
 		}
 		parts[key] = order
 	}
-	return parts
+	return printOf(sent), parts
+}
+
+// without is a copy of a table that lacks some keys.
+func without(n *yaml.Node, keys ...string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return n
+	}
+	out := *n
+	out.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if !slices.Contains(keys, n.Content[i].Value) {
+			out.Content = append(out.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return &out
+}
+
+// eachWithout is a copy of a list, or a table, of tables that lack some keys.
+func eachWithout(n *yaml.Node, keys ...string) *yaml.Node {
+	out := *n
+	out.Content = slices.Clone(n.Content)
+	for i, c := range out.Content {
+		if n.Kind == yaml.SequenceNode || i%2 == 1 {
+			out.Content[i] = without(c, keys...)
+		}
+	}
+	return &out
 }
 
 // memberOf is a member of a table; nil: it has none of that name.

@@ -64,8 +64,22 @@ func (w *World) readAPI(f *File, d *Destination, body *yaml.Node, p *problems) (
 			if !filepath.IsAbs(path) && f.Path != "" {
 				path = filepath.Join(filepath.Dir(f.Path), path)
 			}
+			if strings.Contains(elsewhere.Value, "://") {
+				p.add(elsewhere.Line, "%s: api has to be a file, like ./partner.yaml, and no address: fetch it once, and keep it",
+					d.Name)
+				return false
+			}
+			if _, err := w.ReadFile(path); err != nil {
+				p.add(elsewhere.Line, "%s: api: %w", d.Name, err)
+				return false
+			}
 			own, errs := w.API(path, d.Name)
-			p.errs = append(p.errs, errs...)
+			for _, err := range errs { // those of a file that several share are said once
+				said := func(before error) bool { return before.Error() == err.Error() }
+				if !slices.ContainsFunc(p.errs, said) {
+					p.errs = append(p.errs, err)
+				}
+			}
 			d.Own, d.Description = &own, path
 			return len(errs) == 0
 		}
@@ -105,6 +119,7 @@ func (w *World) API(path, name string) (d destination.Destination, errs []error)
 	}
 	checkTwice(doc, p)
 	checkTags(doc, p)
+	checkMeant(doc, p)
 	left := mostNodes
 	root, over := follow(doc.Content[0], 0, &left)
 	if over != nil {
