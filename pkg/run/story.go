@@ -11,6 +11,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -84,7 +85,7 @@ func (st *Story) input(w *World, dir string) error {
 	if err != nil {
 		return err
 	}
-	st.Meta = of.Meta()
+	st.Meta = sealedRE.ReplaceAll(of.Meta(), []byte(secret.Mask)) // reports are handed on: no print goes with them
 	for _, o := range of.Manifest() {
 		st.Objects, st.Bytes = st.Objects+1, st.Bytes+o.Size
 		if len(st.Input) < mostInput {
