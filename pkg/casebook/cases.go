@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
@@ -210,9 +211,7 @@ func sameJSON(a, b []byte) bool {
 // its cases. shared are events that cases of all partners name.
 func Read(text, requests []byte, shared map[string]string) (f *File, list []*Case, err error) {
 	f = new(File)
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err = d.Decode(f); err != nil {
+	if err = document.Decode(text, f); err != nil {
 		return nil, nil, fmt.Errorf("reading the cases: %w", err)
 	}
 	want, err := expectations(requests)
@@ -257,10 +256,14 @@ func Read(text, requests []byte, shared map[string]string) (f *File, list []*Cas
 // expectations are the lines of requests.jsonl, by case.
 func expectations(data []byte) (map[string]*Expectation, error) {
 	out := map[string]*Expectation{}
-	for line := range bytes.Lines(bytes.TrimPrefix(data, []byte(writtenLine))) {
+	n := 0
+	for line := range bytes.Lines(data) {
+		if n++; string(line) == writtenLine {
+			continue
+		}
 		var e Expectation
 		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, fmt.Errorf("reading the expected requests: %w", err)
+			return nil, fmt.Errorf("reading the expected requests, line %d: %w; --update writes them anew", n, err)
 		}
 		out[e.Case] = &e
 	}

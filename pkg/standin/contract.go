@@ -1,7 +1,6 @@
 package standin
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/document"
 )
 
 // Contract describes a partner's API, as its documentation does. It is safe for
@@ -314,13 +315,7 @@ func strict(n *yaml.Node, v any) error {
 	if err != nil {
 		return err
 	}
-	data, err := yaml.Marshal(plain)
-	if err != nil {
-		return err
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	return d.Decode(v)
+	return document.DecodeNode(plain, v)
 }
 
 // maxNodes limits the size of a rule after its aliases are expanded.
@@ -357,10 +352,8 @@ func ParseContract(data []byte) (*Contract, error) {
 	if len(data) > maxContract {
 		return nil, fmt.Errorf("a contract has at most %d bytes, this one has %d", maxContract, len(data))
 	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
 	c := new(Contract)
-	if err := d.Decode(c); err != nil {
+	if err := document.Decode(data, c); err != nil {
 		return nil, fmt.Errorf("reading the contract: %w", err)
 	}
 	if err := c.compile(); err != nil {
@@ -369,9 +362,31 @@ func ParseContract(data []byte) (*Contract, error) {
 	return c, nil
 }
 
+// part is something that has to be said.
+type part struct {
+	what string
+	gone bool
+}
+
+// lacks says what is missing.
+func lacks(parts ...part) error {
+	var missing []string
+	for _, p := range parts {
+		if p.gone {
+			missing = append(missing, p.what)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("it lacks %s", strings.Join(missing, "; and "))
+}
+
 func (c *Contract) compile() error {
-	if c.Partner == "" || len(c.Docs) == 0 || len(c.Endpoints) == 0 {
-		return fmt.Errorf("it has to name its partner, its docs and at least one endpoint")
+	if err := lacks(part{"partner: its name", c.Partner == ""},
+		part{"docs: the addresses of its documentation", len(c.Docs) == 0},
+		part{"endpoints: at least one", len(c.Endpoints) == 0}); err != nil {
+		return err
 	}
 	if c.Written != "from documentation" {
 		return fmt.Errorf(`written has to be "from documentation"`)
@@ -423,8 +438,11 @@ func (e *Endpoint) compile() error {
 	if len(e.ContentType) == 0 {
 		e.ContentType = Texts{"application/json"}
 	}
-	if len(e.Path) == 0 || len(e.Items) == 0 || e.Docs == "" {
-		return fmt.Errorf("it has to say its path, where its items are, and its docs")
+	if err := lacks(part{"path: what is asked for, like /v1/events", len(e.Path) == 0},
+		part{"docs: the address of its documentation", e.Docs == ""},
+		part{"items: where a body has its events (single: it is the one event; array, lines, none, or the member that is " +
+			"the list)", len(e.Items) == 0}); err != nil {
+		return err
 	}
 	for _, p := range e.Path {
 		if !strings.HasPrefix(p, "/") {

@@ -351,7 +351,7 @@ func TestParseContractRefuses(t *testing.T) {
 		{"unknown key", "partner: Acme", "partner: Acme\npartnr: x", "partnr"},
 		{"unknown key of a rule", "{type: boolean, optional: true}", "{type: boolean, optinal: true}", "optinal"},
 		{"unknown key of auth", "auth: {kind: bearer", "auth: {knid: x, kind: bearer", "knid"},
-		{"unknown key of a cap", "{n: 3,", "{n: 3, m: 4,", "field m"},
+		{"unknown key of a cap", "{n: 3,", "{n: 3, m: 4,", `no key "m"`},
 		{"recorded", "from documentation", "recorded", "written"},
 		{"date", "2026-11-23", "yesterday", "date"},
 		{"auth", "kind: bearer", "kind: handshake", "handshake"},
