@@ -298,3 +298,95 @@ func TestFollow(t *testing.T) {
 	}
 	p.onceBut(t, 80, 40, 50)
 }
+
+// TestRedriveOfDays redrives a followed run whose dead letters are of several days: all of them go out, once.
+func TestRedriveOfDays(t *testing.T) {
+	p := newPartner(t)
+	dir, state := t.TempDir(), t.TempDir()
+	p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+		refused := ids[0] == "m1" || ids[0] == "m6" || ids[0] == "m7"
+		if refused {
+			http.Error(w, "no", http.StatusBadRequest)
+		}
+		return refused
+	})
+	partner := []string{"--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=1",
+		"--state-dir", state, "--progress", "never", "-o", "json"}
+	args := append([]string{"forward", "--from", dir, "--follow", "--poll", "1s"}, partner...)
+	for day, until := range []int{5, 10} {
+		r := begin(t, args...)
+		name := filepath.Join(dir, fmt.Sprintf("%d.jsonl", day))
+		if err := os.WriteFile(name, []byte(tracks(until-5, until)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.await([]int{4, 7}[day])
+		if code, out, said := r.ends(syscall.SIGTERM); code != 3 {
+			t.Fatalf("exit code %d: %s%s", code, out, said)
+		}
+		if day == 0 { // these letters are of an earlier day
+			days, err := filepath.Glob(filepath.Join(state, "runs", "*", "dead", "*-*-*"))
+			if err != nil || len(days) != 1 {
+				t.Fatal(days, err)
+			}
+			if err := os.Rename(days[0], filepath.Join(filepath.Dir(days[0]), "2024-05-30")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if days, err := filepath.Glob(filepath.Join(state, "runs", "*", "dead", "*-*-*")); err != nil || len(days) != 2 {
+		t.Fatalf("the folders of days: %v, %v", days, err)
+	}
+	p.answers(nil)
+	again := append([]string{"redrive", "latest"}, partner...)
+	for _, want := range []string{`"delivered":3`, "sent again already"} {
+		if code, out, said := begin(t, again...).ends(nil); code != 0 || !strings.Contains(out+said, want) {
+			t.Fatalf("exit code %d, want %s: %s%s", code, want, out, said)
+		}
+	}
+	p.once(t, 10)
+	args = append([]string{"forward", "--from", dir}, partner...)
+	if code, out, said := begin(t, args...).ends(nil); code != 0 { // all that was refused has been redriven
+		t.Fatalf("exit code %d: %s%s", code, out, said)
+	}
+}
+
+// TestKilledBehindTheEnd kills the process that reads what a finished run has grown by: the next one does not say that
+// all is delivered, and delivers it. While it works, prune says why it keeps the run.
+func TestKilledBehindTheEnd(t *testing.T) {
+	p := newPartner(t)
+	dir, state := t.TempDir(), t.TempDir()
+	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", state,
+		"--progress", "never", "-o", "json"}
+	write := func(name string, from, to int) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(tracks(from, to)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.jsonl", 0, 5)
+	if code, out, said := begin(t, args...).ends(nil); code != 0 {
+		t.Fatalf("exit code %d: %s%s", code, out, said)
+	}
+	write("b.jsonl", 5, 10)
+	asked := make(chan struct{})
+	var once sync.Once
+	p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+		once.Do(func() { close(asked) })
+		w.WriteHeader(503)
+		return true
+	})
+	r := begin(t, args...)
+	<-asked
+	prune := begin(t, "runs", "prune", "--older-than", "0s", "--unfinished", "--state-dir", state)
+	if code, out, said := prune.ends(nil); code != 0 || out != "" || !strings.Contains(said, "a process is working on it") {
+		t.Errorf("exit code %d: %s%s", code, out, said)
+	}
+	r.ends(syscall.SIGKILL)
+	p.answers(nil)
+	code, out, said := begin(t, args...).ends(nil)
+	if code != 0 || strings.Contains(said, "everything was delivered already") ||
+		summaryOf(t, out).Destinations[0].Delivered != 10 {
+		t.Errorf("exit code %d: %s%s", code, out, said)
+	}
+	p.once(t, 10)
+}

@@ -88,15 +88,14 @@ longer be redriven. A run that has work pending, or was killed, is kept unless
 			if err != nil {
 				return err
 			}
-			dirs, unfinished, err := runs.Unused(a.now().Add(-age))
+			dirs, kept, busy, err := runs.Unused(a.now().Add(-age))
 			if err != nil {
 				return err
 			}
 			if o.unfinished {
-				dirs = append(dirs, unfinished...)
-			} else {
-				a.say(report.Kept(c.Context(), unfinished)...)
+				dirs, kept = append(dirs, kept...), nil
 			}
+			a.say(report.Kept(c.Context(), append(kept, busy...))...)
 			if !o.dryRun {
 				if err = runs.Clear(); err != nil {
 					return err

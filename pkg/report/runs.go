@@ -66,10 +66,14 @@ func Removed(w io.Writer, form, id string, size int64, done bool) error {
 	return err
 }
 
-// Kept says of runs that are not finished why they were not removed.
+// Kept says of runs that are not finished, or that are in use, why they were not removed.
 func Kept(ctx context.Context, dirs []string) (notes []string) {
 	for _, dir := range dirs {
 		s := run.Listed(ctx, dir)
+		if s.Status == run.Running {
+			notes = append(notes, fmt.Sprintf("kept run %s: a process is working on it", filepath.Base(dir)))
+			continue
+		}
 		var pending uint64
 		for _, d := range s.Destinations {
 			pending += d.Pending

@@ -10,12 +10,12 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// Unused lists the folders of runs that no command has worked on since a time: complete ones, and unfinished ones,
-// whose progress would be lost with them. A run that a process is working on is in neither list.
-func (f Folder) Unused(since time.Time) (complete, unfinished []string, err error) {
+// Unused lists the folders of runs that no command has worked on since a time: complete ones, unfinished ones, whose
+// progress would be lost with them, and busy ones, on which a process is working.
+func (f Folder) Unused(since time.Time) (complete, unfinished, busy []string, err error) {
 	dirs, err := f.Dirs()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, dir := range dirs {
 		if used := LastUsed(dir); used.IsZero() || used.After(since) {
@@ -23,13 +23,14 @@ func (f Folder) Unused(since time.Time) (complete, unfinished []string, err erro
 		}
 		switch s, err := Standing(dir); {
 		case err == nil && s.Status == Running:
+			busy = append(busy, dir)
 		case err == nil && s.Status == Complete:
 			complete = append(complete, dir)
 		default:
 			unfinished = append(unfinished, dir)
 		}
 	}
-	return complete, unfinished, nil
+	return complete, unfinished, busy, nil
 }
 
 // Clear finishes the removal of runs that was interrupted.

@@ -100,7 +100,6 @@ type Run struct {
 	dir      string
 	resumed  bool            // an earlier process has worked on it
 	before   *engine.Summary // from an earlier process; nil: there is none, or it was killed in its first run
-	counted  *engine.Summary // what the last process has counted; it may have been killed after the one before
 	settled  bool            // a notice has said that all was settled already
 	redrive  *redriveOf      // nil: it is no redrive
 	picked   picked          // for a redrive, only dir and resumed are set
@@ -236,14 +235,12 @@ func (j *Job) done(s *engine.Summary) bool {
 // begin opens the run in its folder.
 func (r *Run) begin(ctx context.Context) (*Run, error) {
 	var err error
-	if r.before, err = ReadSummary(r.dir); err != nil {
-		// A killed run has left its counts, with one example for each reason, and is not complete.
-		if r.before, err = readCounts(countsPath(r.dir)); err != nil {
+	// A process that was killed has left its counts, with one example for each reason: whatever the summary of the one
+	// before it says, the run is not complete then.
+	if r.before, err = readCounts(countsPath(r.dir)); err != nil {
+		if r.before, err = ReadSummary(r.dir); err != nil {
 			r.before = nil
 		}
-	}
-	if r.counted, err = readCounts(countsPath(r.dir)); err != nil {
-		r.counted = r.before
 	}
 	if r.journal, err = journal.Open(r.dir, r.w.keep(r.job.identity(), "").Identity, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
 		Daily: r.job.Follow()}); err != nil {

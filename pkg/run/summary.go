@@ -169,8 +169,8 @@ func (r *Run) finish(s *engine.Summary) {
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = redact(d.Stopped), redact(d.Problem)
 		old := laneIn(before, d.Name)
-		if r.counted != nil {
-			d.Behind(laneIn(r.counted, d.Name))
+		if r.before != nil {
+			d.Behind(old)
 		}
 		d.Examples = examples(d.Rejected, d.Examples, old.Examples, redact)
 		d.SkippedExamples = examples(d.Skipped, d.SkippedExamples, old.SkippedExamples, redact)
