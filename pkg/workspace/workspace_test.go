@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
 )
@@ -119,16 +121,33 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// FuzzImport: whatever an export holds, what comes out says no more than it should.
+// FuzzImport: whatever an export holds, what comes out is destinations and nothing else, each of a type that is there,
+// and none of its settings is a reference.
 func FuzzImport(f *testing.F) {
-	f.Add(public)
-	f.Add(terraform)
-	f.Add(rudder)
+	for _, seed := range []string{public, terraform, rudder, wholePublic, wholeTerraform, wholeRudder,
+		exportOf(`{"apiRegion":"exec:x","sourceName":"env:Y"}`, ""), rudderOf(`{"name":"TB"}`, `{"sourceName":"{{a || b}}"}`)} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, in string) {
 		for _, read := range []func([]byte) (*Workspace, error){Segment, RudderStack} {
-			if dests, err := read([]byte(in)); err == nil {
-				if _, _, err = Write("x", dests, toys()); err != nil {
-					t.Error(err)
+			ws, err := read([]byte(in))
+			if err != nil {
+				continue
+			}
+			out, _, err := Write("x", ws, toys())
+			if err != nil {
+				t.Error(err)
+			}
+			var file map[string]map[string]struct {
+				Type     string
+				Settings map[string]any
+			}
+			if err := yaml.Unmarshal(out, &file); err != nil || len(file) != 1 {
+				t.Fatalf("%v:\n%s", err, out)
+			}
+			for name, d := range file["destinations"] {
+				if d.Type != "toy-box" || refers(d.Settings) {
+					t.Errorf("%s is %+v:\n%s", name, d, out)
 				}
 			}
 		}
