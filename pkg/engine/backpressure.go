@@ -146,6 +146,7 @@ type limited struct {
 }
 
 const (
+	limitedSome  = time.Millisecond // by then, what is in flight has been answered
 	limitedBase  = 100 * time.Millisecond
 	limitedMost  = time.Minute
 	limitedOften = 4
@@ -182,10 +183,14 @@ type reaction struct {
 
 // learn adjusts the number of requests in flight, the pause and the breaker after an answer.
 func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, jitter func() float64) {
-	if a.limited {
-		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), jitter()))
-	} else if a.accepted {
+	switch {
+	case a.accepted && a.limited: // some of what was sent was too much
 		p.limited = limited{}
+		a.wait = max(a.wait, limitedSome)
+	case a.accepted:
+		p.limited = limited{}
+	case a.limited:
+		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), jitter()))
 	}
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))

@@ -810,6 +810,7 @@ func TestTooManyRequests(t *testing.T) {
 	path := input(t, 3000, nil)
 	tooMany := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429}
 	for name, test := range map[string]struct {
+		batch     int
 		perSecond int
 		most      time.Duration // of a delivery
 		stop      time.Duration
@@ -817,16 +818,27 @@ func TestTooManyRequests(t *testing.T) {
 		delivered uint64
 		stopped   bool
 	}{
-		"always":           {stop: 10 * time.Minute, requests: [2]int{12, 40}},
-		"always, max_time": {most: 3 * time.Second, stop: time.Hour, requests: [2]int{3, 20}, stopped: true},
-		"fifty a second":   {perSecond: 50, stop: 2 * time.Minute, requests: [2]int{3000, 4500}, delivered: 3000},
+		"always":           {batch: 1, stop: 10 * time.Minute, requests: [2]int{12, 40}},
+		"always, max_time": {batch: 1, most: 3 * time.Second, stop: time.Hour, requests: [2]int{3, 20}, stopped: true},
+		"fifty a second":   {batch: 1, perSecond: 50, stop: 2 * time.Minute, requests: [2]int{3000, 4500}, delivered: 3000},
+		"a fifth of every request": {batch: 100, most: time.Second, stop: time.Minute, requests: [2]int{30, 300},
+			delivered: 3000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := newPartner(1)
+				p := newPartner(test.batch)
 				p.delay = 20 * time.Millisecond
 				var second, took int64
 				p.answer = func(_ *partner, now time.Time, ids []int) ([]destination.Result, error) {
+					if test.batch > 1 {
+						rs := ok(len(ids))
+						for i := range rs {
+							if took++; took%5 == 0 {
+								rs[i] = tooMany
+							}
+						}
+						return rs, nil
+					}
 					if now.Unix() != second {
 						second, took = now.Unix(), 0
 					}
