@@ -57,6 +57,9 @@ func TestGenerations(t *testing.T) {
 				rotate(t, log, filepath.Join(dir, names[1]))
 				write("app.log", tracks(20, 30))
 				write("app.log.3", tracks(0, 10)) // somebody's copy
+				if scheme != "number before .log" {
+					write("app-2.log", tracks(900, 910)) // of another process
+				}
 				if follow {
 					r := begin(t, append(args, "--follow", "--poll", "1s")...)
 					p.await(30)
@@ -70,6 +73,44 @@ func TestGenerations(t *testing.T) {
 				p.onceBut(t, 30, 0, 0)
 			})
 		}
+	}
+}
+
+// TestGenerationsBeginAlike: a generation is read although it begins with the same line as one that was read, and that
+// is gone.
+func TestGenerationsBeginAlike(t *testing.T) {
+	p, dir := newPartner(t), t.TempDir()
+	log := filepath.Join(dir, "app.log")
+	opens := func(from, to int) {
+		t.Helper()
+		const opened = `{"type":"track","event":"Log opened","messageId":"opened","userId":"collector","properties":{}}` + "\n"
+		if err := os.WriteFile(log, []byte(opened+tracks(from, to)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"forward", "--from", log, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir",
+		t.TempDir(), "--progress", "never"}
+	runs := func(want int) {
+		t.Helper()
+		if code, _, said := begin(t, args...).ends(nil); code != want {
+			t.Fatalf("exit code %d: %s", code, said)
+		}
+	}
+	opens(0, 5)
+	runs(0)
+	rotate(t, log, log+".1")
+	opens(5, 10)
+	runs(0)
+	for from := range 2 { // two generations are kept
+		rotate(t, log+".1", log+".2")
+		rotate(t, log, log+".1")
+		opens(10+5*from, 15+5*from)
+	}
+	runs(1) // the log may be the one that is gone, changed behind its first line
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.seen) != 21 || p.seen["opened"] != 4 {
+		t.Errorf("%d events have arrived: %v", len(p.seen), p.seen)
 	}
 }
 

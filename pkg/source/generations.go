@@ -18,24 +18,53 @@ import (
 // looks at the log, and are read, too.
 
 // isGeneration says whether a file has a name that is given to a generation of a log: the log's, with a number or a
-// date behind it or before its extension, and perhaps that of a compression.
-func isGeneration(log, name string) bool {
+// date behind it or before its extension, and perhaps that of a compression. numbered says that numbers before the
+// extension are known to be those of this log's generations: app-2.log may as well be the log of a second process.
+func isGeneration(log, name string, numbered bool) bool {
+	rest, behind := generationOf(log, name)
+	return rest != "" && (behind || numbered || isDated(rest))
+}
+
+func isDated(rest string) bool { return len(noDigit.ReplaceAllString(rest, "")) >= leastDate }
+
+// leastDate is how many digits a date has at least: 240501.
+const leastDate = 6
+
+// generationOf is what the name of a generation has more than the log's, apart from a compression; "": it is none.
+// behind says that it stands behind the name.
+func generationOf(log, name string) (rest string, behind bool) {
 	for _, packed := range []string{".gz", ".zst", ".bz2", ".xz", ".lz4", ".sz", ".zip"} {
 		name = strings.TrimSuffix(name, packed)
 	}
 	extension := filepath.Ext(log)
-	rest, behind := strings.CutPrefix(name, log)
-	if !behind {
+	if rest, behind = strings.CutPrefix(name, log); !behind {
 		stem := strings.TrimSuffix(log, extension)
-		if rest = strings.TrimSuffix(strings.TrimPrefix(name, stem), extension); len(rest)+len(log) != len(name) {
-			return false
+		rest = strings.TrimSuffix(strings.TrimPrefix(name, stem), extension)
+		if len(rest)+len(log) != len(name) {
+			return "", false
 		}
 	}
-	return generation.MatchString(rest)
+	if !generation.MatchString(rest) {
+		return "", behind
+	}
+	return rest, behind
 }
 
-// generation is a number or a date, with time or without, perhaps with a number behind it.
-var generation = regexp.MustCompile(`^[-._][0-9][-0-9._:TZ+]*$`)
+var (
+	// generation is a number or a date, with time or without, perhaps with a number behind it.
+	generation = regexp.MustCompile(`^[-._][0-9][-0-9._:TZ+]*$`)
+	noDigit    = regexp.MustCompile(`[^0-9]`)
+)
+
+// isNumbered says whether a file of this name that was read has become one with a number before its extension.
+func (c *chains) isNumbered(name string) bool {
+	dir, base := filepath.Split(name)
+	return slices.ContainsFunc(c.all, func(ch *chain) bool {
+		at, is := filepath.Split(ch.path)
+		rest, behind := generationOf(base, is)
+		return ch.last.Name == name && at == dir && rest != "" && !behind && !isDated(rest)
+	})
+}
 
 // besides are extensions of what programs keep beside a log: how far they have read it, locks, sums.
 var besides = map[string]bool{".offset": true, ".pos": true, ".position": true, ".state": true, ".cursor": true,
@@ -64,6 +93,7 @@ func (c *chains) between(name string) (names []string) {
 		return nil
 	}
 	dir, base := filepath.Split(name)
+	numbered := c.isNumbered(name)
 	entries, err := c.disk.ReadDir(filepath.Clean(dir))
 	if err != nil {
 		return nil // an error of the folder shows when the file is opened
@@ -79,7 +109,7 @@ func (c *chains) between(name string) (names []string) {
 		if err != nil || !e.Type().IsRegular() || path == name || marker(e.Name()) || c.claimed[path] != nil {
 			continue
 		}
-		if at := info.ModTime(); isGeneration(base, e.Name()) && at.After(oldest.last.ModTime) ||
+		if at := info.ModTime(); isGeneration(base, e.Name(), numbered) && at.After(oldest.last.ModTime) ||
 			rotated && strings.HasPrefix(e.Name(), base) && !besides[filepath.Ext(e.Name())] && at.After(since) {
 			if !c.wasRead(path, info) {
 				all = append(all, found{path, at})
@@ -105,8 +135,8 @@ func (c *chains) generations(name string) (newest, oldest *chain) {
 	return newest, oldest
 }
 
-// wasRead says whether a file has what was read as another one, wherever that is: it is a copy, it is being
-// compressed, or it was changed after it was rotated. The caller holds mu.
+// wasRead says whether a file has what was read as another one, wherever that is: it is a copy, or it is being
+// compressed. The caller holds mu.
 func (c *chains) wasRead(path string, info fs.FileInfo) bool {
 	seen := seenFile{info.Size(), info.ModTime()}
 	if old, known := c.copies[path]; known && old == seen {
@@ -122,8 +152,7 @@ func (c *chains) wasRead(path string, info fs.FileInfo) bool {
 	return true
 }
 
-// beginsAsRead says whether a file begins with what was read of another one. Of a file that is gone, or has changed,
-// the first line has to do.
+// beginsAsRead says whether a file begins with what was read of another one.
 func (c *chains) beginsAsRead(path string) bool {
 	head, _, err := c.beginning(path, mostOfBeginning, 0)
 	if err != nil {
@@ -135,7 +164,7 @@ func (c *chains) beginsAsRead(path string) bool {
 		if size == 0 || size > len(head) || printOf(head[:size]) != first {
 			continue
 		}
-		if _, print, err := c.beginning(path, 0, ch.last.Size); ch.path == "" || err == nil && print == ch.last.Fingerprint {
+		if _, print, err := c.beginning(path, 0, ch.last.Size); err == nil && print == ch.last.Fingerprint {
 			return true
 		}
 	}
