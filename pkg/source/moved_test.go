@@ -61,8 +61,11 @@ func TestMovedWhileRead(t *testing.T) {
 				first := open(t, source.Options{From: []string{dir}})
 				frozen := first.Manifest().Objects()
 				begins := mustRead(t, first, source.Position{})[499].end
+				var mu sync.Mutex
 				steps, moved := 0, false
 				d := &failingDisk{fail: func(op, n string) error {
+					mu.Lock()
+					defer mu.Unlock()
 					if n != name || moved {
 						return nil
 					}
@@ -120,14 +123,15 @@ func TestMovedWhileRead(t *testing.T) {
 				}
 				cancel()
 				leading.Wait()
+				failed := s.Failures()
+				s.Close()
 				want := 1010
 				if moved && way == "copied, emptied and written to" {
 					want++
 				}
-				if failed := s.Failures(); n != want && n != 1010 || voided != nil || failed != nil {
+				if n != want && n != 1010 || voided != nil || failed != nil {
 					t.Errorf("%s at step %d: %d records, want %d; voided %v, failed %v", way, step, n, want, voided, failed)
 				}
-				s.Close()
 				if !moved {
 					break // it has had no such step
 				}
