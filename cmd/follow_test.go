@@ -378,7 +378,8 @@ func TestKilledBehindTheEnd(t *testing.T) {
 	r := begin(t, args...)
 	<-asked
 	prune := begin(t, "runs", "prune", "--older-than", "0s", "--unfinished", "--state-dir", state)
-	if code, out, said := prune.ends(nil); code != 0 || out != "" || !strings.Contains(said, "a process is working on it") {
+	if code, out, said := prune.ends(nil); code != 0 || out != "" ||
+		!strings.Contains(said, "a process is working on it") {
 		t.Errorf("exit code %d: %s%s", code, out, said)
 	}
 	r.ends(syscall.SIGKILL)

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,17 +131,13 @@ func rotate(t *testing.T, log, to string) {
 	case ".gz":
 		z := gzip.NewWriter(&packed)
 		_, err = z.Write(text)
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
+		err = errors.Join(err, z.Close())
 	case ".zst":
 		z, _ := zstd.NewWriter(&packed)
 		_, err = z.Write(text)
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
+		err = errors.Join(err, z.Close())
 	default:
-		if err := os.Rename(log, to); err != nil {
+		if err = os.Rename(log, to); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -148,13 +145,13 @@ func rotate(t *testing.T, log, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, packed.Bytes(), 0o600); err != nil {
+	if err = os.WriteFile(to, packed.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(to, info.ModTime(), info.ModTime()); err != nil { // as gzip does
+	if err = os.Chtimes(to, info.ModTime(), info.ModTime()); err != nil { // as gzip does
 		t.Fatal(err)
 	}
-	if err := os.Remove(log); err != nil {
+	if err = os.Remove(log); err != nil {
 		t.Fatal(err)
 	}
 }

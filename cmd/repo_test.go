@@ -223,7 +223,8 @@ func TestOneWayOut(t *testing.T) {
 		if err != nil || filepath.ToSlash(filepath.Dir(path)) == "../pkg/transport" {
 			return err
 		}
-		for _, own := range []string{"http.Transport{", "http.DefaultTransport", "http.DefaultClient", "http.Client{", "new(http.Client)",
+		for _, own := range []string{"http.Transport{", "http.DefaultTransport", "http.DefaultClient", "http.Client{",
+			"new(http.Client)",
 			"http.Get(", "http.Post(", "http.PostForm(", "http.Head(", "http2.Transport{",
 			"awshttp.NewBuildableClient()."} {
 			if at := strings.Index(string(text), own); at >= 0 && !strings.Contains(string(text), "transport.Pings()") {

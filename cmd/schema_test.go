@@ -159,8 +159,9 @@ func TestSchema(t *testing.T) {
 		"empty":     "{}",
 		"starter":   starter,
 		"cassettes": "cassettes: {redact: [a, b], allow: c}",
-		"nulls":     "profiles: {empty: null, s: {destinations: {a: {filter: null, rate: null, settings: null, retry: null}, b: null}}}",
-		"choices":   "destinations: {mixpanel: {settings: {strict_mode: 0}}}",
+		"nulls": "profiles: {empty: null, s: {destinations: {a: {filter: null, rate: null, settings: null, retry: " +
+			"null}, b: null}}}",
+		"choices": "destinations: {mixpanel: {settings: {strict_mode: 0}}}",
 		"rates": "destinations: {a: {type: webhook, rate: 50/s}, b: {type: webhook, rate: 20MB/m, timeout: 1m30s}, " +
 			"c: {type: webhook, rate: none, override_limits: true}, d: {type: webhook, rate: '${RATE}', base_url: '${B}/x'}}",
 		"profile": "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
@@ -171,7 +172,8 @@ func TestSchema(t *testing.T) {
 	}
 	const pasted = `{"actionSlug":"trackEvent","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}}`
 	for name, actions := range map[string]string{"one": pasted, "an answer": `{"data":{"subscription":` + pasted + `}}`,
-		"answers": `[{"data":{"subscriptions":[` + pasted + `]}},` + pasted + `]`, "a resource": `{"values":{"id":"x","action_id":"a",` +
+		"answers": `[{"data":{"subscriptions":[` + pasted + `]}},` + pasted + `]`,
+		"a resource": `{"values":{"id":"x","action_id":"a",` +
 			`"action_slug":"trackEvent","destination_id":"d","model_id":null,"reverse_etl_schedule":null,"trigger":"type = \"track\"",` +
 			`"settings":"{\"event\":{\"@path\":\"$.event\"}}"}}`} {
 		right["pasted: "+name] = "destinations: {a: {type: mixpanel, settings: {project_token: x}, actions: " + actions + "}}"

@@ -97,7 +97,8 @@ var residences = map[string][]residence{
 		{rud, "CUSTOMERIO", "datacenter", "US", "us"}, {rud, "CUSTOMERIO", "datacenter", "EU", "eu"},
 		{rud, "CUSTOMERIO", "datacenter", "AU", "?"},
 	},
-	"google-analytics-4.region": { // neither tool has one: its hosts for browsers are not those of the Measurement Protocol
+	// neither tool has one: its hosts for browsers are not those of the Measurement Protocol
+	"google-analytics-4.region": {
 		{rud, "GA4", "sdkBaseUrl", "https://www.googletagmanager.com", ""},
 		{seg, "actions-google-analytics-4", "region", "mars", "?"},
 	},
@@ -340,7 +341,8 @@ func TestNamesElsewhere(t *testing.T) {
 		}
 		for _, row := range rows {
 			for _, by := range [][2]string{{row[1], row[2]}, {row[1], ""}, {"", row[2]}, {"unknown", row[2]}} {
-				if got, said := imported(t, all, row[0], exported(row[0], by[0], by[1], map[string]any{})); got.Type != d.Info.Slug {
+				if got, said := imported(t, all, row[0],
+					exported(row[0], by[0], by[1], map[string]any{})); got.Type != d.Info.Slug {
 					t.Errorf("%s: %v of %s: it is %q: %s", d.Info.Slug, by, row[0], got.Type, said)
 				}
 			}
@@ -358,8 +360,10 @@ func TestNamesElsewhere(t *testing.T) {
 // TestSecretsElsewhere: a text of a mapping that takes the place of a secret setting is a variable, like that.
 func TestSecretsElsewhere(t *testing.T) {
 	const hidden = "https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2"
-	ws, err := workspace.Segment([]byte(`{"destinations":[{"id":"d","name":"one","settings":{},"metadata":{"slug":"actions-slack"}}]}
-		{"actionSlug":"postToChannel","destinationId":"d","trigger":"type = \"track\"","settings":{"url":"` + hidden + `","text":"x"}}`))
+	ws, err := workspace.Segment(
+		[]byte(`{"destinations":[{"id":"d","name":"one","settings":{},"metadata":{"slug":"actions-slack"}}]}
+		{"actionSlug":"postToChannel","destinationId":"d","trigger":"type = \"track\"","settings":{"url":"` + hidden +
+			`","text":"x"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +377,8 @@ func TestSecretsElsewhere(t *testing.T) {
 // and what its headers are called is said with the variable for them.
 func TestRequestsElsewhere(t *testing.T) {
 	all := destinations.All()
-	hook := map[string]any{"webhookUrl": "https://h.example", "headers": []any{map[string]any{"from": "X-Api-Key", "to": "hunter2"}}}
+	hook := map[string]any{"webhookUrl": "https://h.example",
+		"headers": []any{map[string]any{"from": "X-Api-Key", "to": "hunter2"}}}
 	export := exported(rud, "WEBHOOK", "Webhook", hook)
 	if got, _ := imported(t, all, rud, export); got.Settings["format"] != "single" {
 		t.Errorf("%v", got)
@@ -386,7 +391,8 @@ func TestRequestsElsewhere(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "# ${ONE_HEADERS} is for the values of X-Api-Key\n") {
 		t.Errorf("%v:\n%s", err, out)
 	}
-	batches := string(exported(seg, "actions-webhook", "", nil)) + `{"actionSlug":"send","destinationId":"d","trigger":"event",
+	batches := string(exported(seg, "actions-webhook", "", nil)) +
+		`{"actionSlug":"send","destinationId":"d","trigger":"event",
 		"settings":{"url":"https://h.example","enable_batching":true}}`
 	if got, _ := imported(t, all, seg, []byte(batches)); got.Type != "webhook" || got.Settings["format"] != nil {
 		t.Errorf("%v", got)

@@ -431,7 +431,8 @@ func (a *action) framed(n *yaml.Node, m map[string]*yaml.Node, content body.Node
 	case plain && m["before"] != nil:
 		a.add(m["before"], "batch: before is a line above each event: sep has to be a line end, \"\\n\"")
 	case plain && list == nil:
-		a.add(n, "batch: open and close have to be JSON around the events of a list, [ and ], with , between these: envelope "+
+		a.add(n, "batch: open and close have to be JSON around the events of a list, [ and ], "+
+			"with , between these: envelope "+
 			"says it in YAML. Of what is no JSON, sep is the text between two events, such as \"\\n\"")
 	case plain:
 		shift(list, n.Line)

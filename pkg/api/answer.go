@@ -187,7 +187,8 @@ func (a *action) values(n *yaml.Node, path string) (list []any) {
 func (a *action) pathIn(n *yaml.Node, what, path string) string {
 	keys, ok := keysOf(path)
 	if !ok {
-		a.add(n, "%s: %q is no path of an answer: it is like errors or data.errors, an element of a list like results.0.code, "+
+		a.add(n, "%s: %q is no path of an answer: it is like errors or data.errors, an element of a list like "+
+			"results.0.code, "+
 			"and the answer itself is $", what, cut(path))
 	}
 	return strings.Join(keys, ".")
@@ -218,7 +219,8 @@ func keysOf(path string) (keys []string, ok bool) {
 // elements are the elements of lists in a path.
 var elements = regexp.MustCompile(`\[([0-9]+)\]`)
 
-// named is what successes are when answers list at a path what was refused: one of which nothing but its status is known
+// named is what successes are when answers list at a path what was refused: one of which nothing
+// but its status is known
 // has to be readable, or it would be a delivery although nobody knows what it says. It is JSON in which a list stands
 // there, or nothing, or it has no body: many APIs name errors only when there are some.
 func named(list []destination.Success, at *destination.Member) (out []destination.Success) {

@@ -135,7 +135,8 @@ func TestRequests(t *testing.T) {
 			`POST https://api.own.example/v1/e {"v":2,"data":{"list":[{"n":1}]}}`},
 		{"an envelope as texts", `{path: /e, batch: {open: '{"v":2,"list":[', sep: ',', close: ']}'}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/e {"v":2,"list":[{"n":1}]}`},
-		{"lines before the events, as text", `{path: /e, batch: {open: "{\"create\":{}}\n", sep: "\n{\"create\":{}}\n", close: "\n"},
+		{"lines before the events, as text",
+			`{path: /e, batch: {open: "{\"create\":{}}\n", sep: "\n{\"create\":{}}\n", close: "\n"},
         mapping: {n: 1}}`, "POST https://api.own.example/v1/e {\"create\":{}}\n{\"n\":1}"},
 		{"a line before each event", `{path: /e, batch: {before: {create: {_id: "{{insert_id}}", no: "{{gone}}"}}},
         mapping: {n: 1, gone: {"@path": $.properties.gone}}, body: {n: "{{n}}"}}`,
@@ -427,11 +428,13 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestUnreadable: where an answer may say which events were refused, one that nobody can read, or that has something else
+// TestUnreadable: where an answer may say which events were refused, one that nobody can read, or
+// that has something else
 // in the place of a list, is no delivery, in whatever way it would have said it. One that lists nothing is.
 func TestUnreadable(t *testing.T) {
 	events := []string{event("a", nil), event("b", nil), event("c", nil)}
-	for _, by := range []string{"by: index, index: i", "by: id, id: id", "by: pointer, pointer: at", "by: position, status: s"} {
+	for _, by := range []string{"by: index, index: i", "by: id, id: id", "by: pointer, pointer: at",
+		"by: position, status: s"} {
 		for _, c := range []struct{ success, answer, want string }{
 			{"", `200 {"errors":[{"i":1`, "retry unexpected"},
 			{"", "200 <html>login</html>", "retry unexpected"},
@@ -471,7 +474,8 @@ func TestStandsIn(t *testing.T) {
 		"results: {by: position, list: r, status: create.status}", "results: {by: position, list: $, status: $, taken: fine}",
 		"success: {counts: r}, results: {by: position, list: r, status: s}", "success: {counts: n}",
 		"success: {json: {'a.1.b': [x, y]}, has: [c]}", "success: {contains: [<r>, <s>]}", "success: {text: OK}",
-		`success: {contains: x, matches: '^\s*x? (yes|no){2} [0-9]+\b'}`, "success: {status: 2xx, text: ''}", "success: {has: $}",
+		`success: {contains: x, matches: '^\s*x? (yes|no){2} [0-9]+\b'}`, "success: {status: 2xx, text: ''}",
+		"success: {has: $}",
 	} {
 		const where = "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, batch: {events: 2}, "
 		d, problems := read(t, head+where+answers+"}\n")
@@ -682,7 +686,8 @@ actions:
 		swap []string
 	}{
 		{true, []string{"summary: one", "summary: two"}}, {true, []string{"own.example/docs", "own.example/help"}},
-		{true, []string{"A key", "The key"}}, {true, []string{"Sends.", "Sends it."}}, {true, []string{"name: Send", "name: Post"}},
+		{true, []string{"A key", "The key"}}, {true, []string{"Sends.", "Sends it."}},
+		{true, []string{"name: Send", "name: Post"}},
 		{true, []string{"5/s", "6/s"}}, {true, []string{"rate: 5/s", "gzip: true"}},
 		{false, []string{"name: Own", "name: Other"}}, {false, []string{"3d", "4d"}}, {false, []string{"/e", "/f"}},
 		{false, []string{"a: 1", "a: 2"}}, {false, []string{"base_url: https://own", "base_url: https://other"}},

@@ -91,7 +91,8 @@ func (r *reader) readAuth(n *yaml.Node) {
 					r.auth.secrets = append(r.auth.secrets, key)
 				}
 			}
-			if empty := kind == "basic" && len(t) == 0; err == nil && what == told[len(told)-1] && len(t.names()) == 0 && !empty {
+			if empty := kind == "basic" && len(t) == 0; err == nil && what == told[len(told)-1] && len(t.names()) == 0 &&
+				!empty {
 				err = fmt.Errorf("a secret does not stand in a description: declare a setting, and write {{settings.NAME}}")
 			}
 			if err != nil {

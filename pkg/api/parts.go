@@ -10,8 +10,10 @@ import (
 )
 
 // partsOf is what of a description says which events are sent, and as what: the whole, and its parts by their names,
-// such as base_url, actions.send.path and actions.send.mapping.user, each as JSON. Values of the environment may stand in
-// them. What describes the API to people, and how fast it is asked, is left out: who mends a sentence goes on where they
+// such as base_url, actions.send.path and actions.send.mapping.user, each as JSON. Values of the
+// environment may stand in
+// them. What describes the API to people, and how fast it is asked, is left out: who mends a
+// sentence goes on where they
 // were. The name stays, since events opt out by it.
 func partsOf(n *yaml.Node) (whole string, parts map[string]string) {
 	sent := without(n, "summary", "docs")

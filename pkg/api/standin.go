@@ -23,7 +23,8 @@ func StandIn(d destination.Destination) (*standin.Contract, error) {
 	plain := false // the answer is a text
 	for _, a := range d.Actions {
 		if f := a.Framing; f != nil {
-			frames = append(frames, map[string]any{"path": f.Path, "open": f.Open, "sep": f.Sep, "close": f.Close, "above": f.Above})
+			frames = append(frames, map[string]any{"path": f.Path, "open": f.Open, "sep": f.Sep, "close": f.Close,
+				"above": f.Above})
 		}
 		if path, element, ok := sampleOf(a.Verdicts); ok {
 			list := []any{}
@@ -66,7 +67,8 @@ func StandIn(d destination.Destination) (*standin.Contract, error) {
 			"answer": map[string]any{"status": status, "body": text, "each": each},
 		})
 	}
-	doc, err := json.Marshal(map[string]any{ // which is YAML, and has no way of its own for texts that begin with a line end
+	// which is YAML, and has no way of its own for texts that begin with a line end
+	doc, err := json.Marshal(map[string]any{
 		"partner": d.Info.Name, "written": "from documentation", "date": "2026-11-28",
 		"docs": []string{"https://www.rfc-editor.org/rfc/rfc9110"}, "endpoints": endpoints,
 	})

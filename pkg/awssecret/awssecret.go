@@ -174,7 +174,8 @@ func (c *Client) ask(ctx context.Context, cfg aws.Config, service, target, endpo
 		_ = json.Unmarshal(data, &problem) // what it is not is empty
 		kind := problem.Type[strings.LastIndexByte(problem.Type, '#')+1:]
 		again = resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || slices.Contains(throttled, kind)
-		return again, fmt.Errorf("%s answered %d %s: %s%s", req.URL.Host, resp.StatusCode, kind, problem.Message, problem.Message2)
+		return again, fmt.Errorf("%s answered %d %s: %s%s", req.URL.Host, resp.StatusCode, kind, problem.Message,
+			problem.Message2)
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return false, fmt.Errorf("the answer of %s is not what it documents", req.URL.Host)

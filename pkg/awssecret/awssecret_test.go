@@ -97,8 +97,9 @@ func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAskedAgain(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": "http://aws.example", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "b",
-		"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_PROFILE": "",
+		"AWS_ENDPOINT_URL": "http://aws.example", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
+		"AWS_SECRET_ACCESS_KEY": "b",
+		"AWS_CONFIG_FILE":       missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_PROFILE": "",
 	} {
 		t.Setenv(name, value)
 	}

@@ -342,7 +342,8 @@ func Items(of ...Node) Node { return items{nodes: of} }
 // Lines is a body that consists of items, one per line.
 func Lines(of ...Node) Node { return Framed("", "\n", "\n", of...) }
 
-// Framed is a body that is text: open, the items with sep between them, and close. No item has a line end in it, so that
+// Framed is a body that is text: open, the items with sep between them, and close. No item has a
+// line end in it, so that
 // a frame of lines is one. It has to be the whole body.
 func Framed(open, sep, close string, of ...Node) Node {
 	return items{nodes: of, frame: &frame{open, sep, close}}

@@ -223,9 +223,12 @@ func TestPasted(t *testing.T) {
 func TestPastedInPart(t *testing.T) {
 	const one = `{"actionSlug":"send","trigger":"type = \"track\"","settings":{"event":{"@path":"$.event"}}%s}`
 	for text, want := range map[string]string{
-		`{"data":{"subscriptions":[` + fmt.Sprintf(one, "") + `],"pagination":{"current":"MA==","next":"Mg=="}}}`: `pagination.next is "Mg=="`,
-		fmt.Sprintf(one, `,"modelId":"m1"`): "an action has modelId: rows of a warehouse feed it in Segment, and here events do",
-		`{"data":{"subscriptions":[` + fmt.Sprintf(one, `,"modelId":null`) + `],"pagination":{"current":"MA==","next":null}}}`: "",
+		`{"data":{"subscriptions":[` + fmt.Sprintf(one, "") +
+			`],"pagination":{"current":"MA==","next":"Mg=="}}}`: `pagination.next is "Mg=="`,
+		fmt.Sprintf(one, `,"modelId":"m1"`): "an action has modelId: rows of a warehouse feed it in Segment, and here " +
+			"events do",
+		`{"data":{"subscriptions":[` + fmt.Sprintf(one, `,"modelId":null`) +
+			`],"pagination":{"current":"MA==","next":null}}}`: "",
 	} {
 		_, got, err := load(toys(), indented("    actions: "+text+"\n"))
 		if err != nil {
@@ -237,7 +240,8 @@ func TestPastedInPart(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"5", "{}", `{"data":{}}`, `{"data":{"data":{"data":{"data":{"data":[]}}}}}`} {
-		if _, _, err := load(toys(), indented("    actions: "+text+"\n")); err == nil || !strings.Contains(err.Error(), "have to be a list") {
+		if _, _, err := load(toys(), indented("    actions: "+text+"\n")); err == nil ||
+			!strings.Contains(err.Error(), "have to be a list") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -262,7 +262,8 @@ var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
 // shellRef is a variable with what else shells know of them: a default, a message.
 var shellRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+?=][^}]*\}`)
 
-// halfRef is a variable with a blank in it, or without its end. Anything else behind ${ is a text, such as the amount of
+// halfRef is a variable with a blank in it, or without its end. Anything else behind ${ is a text,
+// such as the amount of
 // ${{properties.total}} in a template.
 var halfRef = regexp.MustCompile(`\$\{\s+[A-Za-z_]\w*\s*\}|\$\{[A-Za-z_]\w*\s+\}|\$\{\s*[A-Za-z_]\w*\s*$`)
 
@@ -289,7 +290,8 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it; in a text that "+
 			"is none, write $${", m[1])
 	} else if n.Kind == yaml.ScalarNode && halfRef.MatchString(strings.ReplaceAll(n.Value, noVariable, "")) {
-		p.add(n.Line, "${ begins a variable, like ${NAME}, and this is none: no blanks stand in it, and } ends it; in a text "+
+		p.add(n.Line, "${ begins a variable, like ${NAME}, and this is none: no blanks stand in it, "+
+			"and } ends it; in a text "+
 			"that is none, write $${")
 	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {

@@ -288,7 +288,8 @@ func mend(lines [][]byte, at int, msg string) repair {
 	if now := quoteBare(line); now != line {
 		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
 	}
-	if strings.Contains(msg, "unknown escape character") || strings.Contains(msg, "did not find expected hexdecimal number") {
+	if strings.Contains(msg, "unknown escape character") ||
+		strings.Contains(msg, "did not find expected hexdecimal number") {
 		if now := escaped.ReplaceAllString(line, "'$1'"); now != line {
 			return repair{at, now, "a \\ between double quotes begins an escape: put the text in single ones: " +
 				strings.TrimSpace(now), true}
@@ -497,7 +498,8 @@ func checkTags(n *yaml.Node, p *problems) {
 func checkMeant(n *yaml.Node, p *problems) {
 	for i, c := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind != yaml.ScalarNode && c.Kind != yaml.AliasNode {
-			p.add(c.Line, "a %s stands where a key has to be: between { and } a text with brackets needs quotes, like '{{name}}'",
+			p.add(c.Line, "a %s stands where a key has to be: "+
+				"between { and } a text with brackets needs quotes, like '{{name}}'",
 				strings.TrimPrefix(nodeKind(c), "a "))
 			continue
 		}

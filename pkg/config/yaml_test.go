@@ -67,28 +67,37 @@ func TestSyntax(t *testing.T) {
 		"no blank": {strings.Replace(head, "type: toy", "type:toy", 1) + "    rate: fast\n",
 			[]string{"f.yaml:3: a blank belongs behind the colon: type: toy", "f.yaml:5: a: rate has to be like"}},
 		"no blank at the end": {head + "    rate:1/s\n", []string{"f.yaml:5: a blank belongs behind the colon: rate: 1/s"}},
-		"no colon":            {head + "    filter x = \"a\"\n    rate: 1/s\n", []string{"f.yaml:5: a colon and a blank belong behind"}},
+		"no colon": {head + "    filter x = \"a\"\n    rate: 1/s\n",
+			[]string{"f.yaml:5: a colon and a blank belong behind"}},
 		"another comment": {"// mine\n" + head + "    rate: fast\n",
 			[]string{"f.yaml:1: // begins no comment in YAML: # does", "f.yaml:6: a: rate has to be like"}},
 		"path as a key": {head + "    actions:\n      - action: send\n        subscribe: type != null\n" +
-			"        mapping:\n          event:\n            @path: $.event\n", []string{`f.yaml:10: put it in quotes: "@path": $.event`}},
-		"begins with a star": {head + "    filter: *\n", []string{`f.yaml:5: put it in quotes: filter: '*'`, "f.yaml:5: a: "}},
-		"begins as a text":   {head + "    filter: > 5\n", []string{`f.yaml:5: put it in quotes: filter: '> 5'`, "f.yaml:5: a: "}},
+			"        mapping:\n          event:\n            @path: $.event\n",
+			[]string{`f.yaml:10: put it in quotes: "@path": $.event`}},
+		"begins with a star": {head + "    filter: *\n",
+			[]string{`f.yaml:5: put it in quotes: filter: '*'`, "f.yaml:5: a: "}},
+		"begins as a text": {head + "    filter: > 5\n",
+			[]string{`f.yaml:5: put it in quotes: filter: '> 5'`, "f.yaml:5: a: "}},
 		"a tag": {head + "    filter: !(type = \"track\")\n",
 			[]string{"f.yaml:5: ! begins a tag in YAML, and !(type is none", "f.yaml:5: a: "}},
-		"a filter between braces": {"destinations:\n  a: {type: toy, settings: {token: t}, filter: match(event, \"a: b, c\"), rate: fast}\n",
+		"a filter between braces": {"destinations:\n  a: {type: toy, settings: {token: t}, filter: match(event, \"a: b, " +
+			"c\"), rate: fast}\n",
 			[]string{`f.yaml:2: put it in quotes: a: {type: toy, settings: {token: t}, filter: 'match(event, "a: b, c")', rate: fast}`,
 				"f.yaml:2: a: rate has to be like"}},
-		"a trigger between braces": {head + "    rate: fast\n    actions:\n      - {action: send, subscribe: event = \"a, b\" and type = \"track\"}\n",
+		"a trigger between braces": {head +
+			"    rate: fast\n    actions:\n      - {action: send, subscribe: event = \"a, b\" and type = \"track\"}\n",
 			[]string{`f.yaml:7: put it in quotes: - {action: send, subscribe: 'event = "a, b" and type = "track"'}`,
 				"f.yaml:5: a: rate has to be like"}},
-		"a filter that needs none": {"destinations:\n  a: {type: toy, settings: {token: t}, filter: (type = \"track\") and event != \"x\"}\n", nil},
-		"pasted at the first column": {head + "    actions:\n[\n  {\n    \"action\": \"send\",\n    \"subscribe\": \"type != null\"\n  }\n]\n" +
+		"a filter that needs none": {"destinations:\n  a: {type: toy, settings: {token: t}, filter: (type = \"track\") " +
+			"and event != \"x\"}\n", nil},
+		"pasted at the first column": {head +
+			"    actions:\n[\n  {\n    \"action\": \"send\",\n    \"subscribe\": \"type != null\"\n  }\n]\n" +
 			"    rate: fast\n", []string{"f.yaml:6: what belongs to actions has to be indented deeper than it",
 			"f.yaml:12: a: rate has to be like"}},
 		"a negation": {head + "    filter: !contains(event, \"x\")\n    rate: fast\n",
 			[]string{`f.yaml:5: put it in quotes: filter: '!contains(event, "x")'`, "f.yaml:6: a: rate has to be like"}},
-		"a template as a value": {head + "    actions:\n      - {action: send, subscribe: type != null, mapping: {event: {{event}}}}\n",
+		"a template as a value": {head +
+			"    actions:\n      - {action: send, subscribe: type != null, mapping: {event: {{event}}}}\n",
 			[]string{"f.yaml:6: a table stands where a key has to be: "}},
 		"a list as a mapping": {head + "    actions:\n      - {action: send, subscribe: type != null, mapping: [event]}\n",
 			[]string{"f.yaml:6: a: action send: mapping has to be a table of the action's fields, not a list"}},
@@ -96,7 +105,8 @@ func TestSyntax(t *testing.T) {
 			[]string{"f.yaml:6: a: action send: mapping has to be a table of the action's fields, not the value \"5\""}},
 		"a directive without brackets": {head + "    actions:\n      - action: send\n        subscribe: type != null\n" +
 			"        mapping:\n          event: @path: $.event\n          nothing: 1\n",
-			[]string{`f.yaml:9: a directive stands in brackets, or on a line of its own: event: {"@path": $.event}`, "f.yaml:10: "}},
+			[]string{`f.yaml:9: a directive stands in brackets, or on a line of its own: event: {"@path": $.event}`,
+				"f.yaml:10: "}},
 		"a directive with quotes": {head + "    actions:\n      - action: send\n        subscribe: type != null\n" +
 			"        mapping:\n          event: @template: \"{{event}}: x\"\n",
 			[]string{`f.yaml:9: a directive stands in brackets, or on a line of its own: event: {"@template": '{{event}}: x'}`}},
@@ -107,24 +117,30 @@ func TestSyntax(t *testing.T) {
 			[]string{`f.yaml:5: a blank and # begin a comment, so that the text ends before it: put it in quotes: 'event = "a #1"`,
 				"f.yaml:5: a: filter"}},
 		"a comment behind a text": {head + "    filter: event = \"a\" # the \"first\"\n", nil},
-		"other quotes":            {head + "    filter: event = “Order”\n", []string{"f.yaml:5: a: filter: column 9: '“' is no quote here"}},
+		"other quotes": {head + "    filter: event = “Order”\n",
+			[]string{"f.yaml:5: a: filter: column 9: '“' is no quote here"}},
 		"a percent sign": {strings.Replace(head, "token: t", "token: %x", 1) + "    rate: fast\n",
 			[]string{`f.yaml:4: put it in quotes: settings: {token: "%x"}`, "f.yaml:5: a: rate has to be like"}},
 		"an equals sign": {strings.Replace(head, "type: toy", "type = toy", 1) + "    rate: fast\n",
 			[]string{"f.yaml:3: a key is followed by a colon, not by =: type: toy", "f.yaml:5: a: rate has to be like"}},
 		"a wide colon": {strings.Replace(head, "type: toy", "type：toy", 1) + "    rate: fast\n",
-			[]string{"f.yaml:3: an ordinary colon and a blank belong behind a key: type: toy", "f.yaml:5: a: rate has to be like"}},
-		"a variable with blanks": {strings.Replace(head, "token: t", `token: "${ SET_X }"`, 1), []string{"f.yaml:4: ${ begins a variable"}},
-		"dollars before a template": {head + "    actions:\n      - {action: send, subscribe: type != null, mapping: {event: {\"@template\": " +
+			[]string{"f.yaml:3: an ordinary colon and a blank belong behind a key: type: toy",
+				"f.yaml:5: a: rate has to be like"}},
+		"a variable with blanks": {strings.Replace(head, "token: t", `token: "${ SET_X }"`, 1),
+			[]string{"f.yaml:4: ${ begins a variable"}},
+		"dollars before a template": {head +
+			"    actions:\n      - {action: send, subscribe: type != null, mapping: {event: {\"@template\": " +
 			"\"{{event}} for ${{properties.y}} of ${properties.z}\"}}}\n", nil},
-		"a variable without end": {strings.Replace(head, "token: t", `token: "${SET_X"`, 1), []string{"f.yaml:4: ${ begins a variable"}},
+		"a variable without end": {strings.Replace(head, "token: t", `token: "${SET_X"`, 1),
+			[]string{"f.yaml:4: ${ begins a variable"}},
 		"a tag of a template": {strings.Replace(head, "token: t", "token: !Ref t", 1),
 			[]string{"f.yaml:4: ! begins a tag in YAML"}},
 		"tags of YAML": {strings.Replace(head, "token: t", "token: !!str 5", 1), nil},
 		"not UTF-8": {head + "    filter: event = \"\xe4\"\n",
 			[]string{"f.yaml:5: invalid trailing UTF-8 octet: save the file as UTF-8"}},
 		"a second document": {head + "---\nmemory: 5\n", []string{"f.yaml:5: a second document begins here"}},
-		"a third one":       {head + "---\n---\nmemory: 5\n---\nmemory: 6\n", []string{"f.yaml:6: a second document begins here"}},
+		"a third one": {head + "---\n---\nmemory: 5\n---\nmemory: 6\n",
+			[]string{"f.yaml:6: a second document begins here"}},
 		"a colon in a text that goes on": {head + "    filter: event = \"x\" and\n      event = \"a: b\"\n",
 			[]string{"f.yaml:6: the text that goes on here holds a colon and a blank: put all of it in quotes"}},
 		"the same, not like a key": {head + "    filter: event = \"x\" and\n      (event = \"a: b\")\n",
@@ -136,7 +152,8 @@ func TestSyntax(t *testing.T) {
 			[]string{"f.yaml:1: the environment variable NOT_SET"}},
 		"aside, elsewhere": {"common: &c {token: t}\ndestinations: {a: {type: toy, settings: *c}}\n",
 			[]string{"f.yaml:1: there is no key \"common\"; there is"}},
-		"a default": {strings.Replace(head, "token: t", `token: "${SET_X:-t}"`, 1), []string{"f.yaml:4: only ${SET_X} is known"}},
+		"a default": {strings.Replace(head, "token: t", `token: "${SET_X:-t}"`, 1),
+			[]string{"f.yaml:4: only ${SET_X} is known"}},
 	} {
 		w := toys()
 		f, err := w.Parse("f.yaml", []byte(c.text))

@@ -169,7 +169,7 @@ func (j *Job) nameOf(d *Delivery) (name string, ok bool) {
 func (j *Job) name(item event.Value) (name string, ok bool) {
 	for _, path := range j.Names {
 		v := at(item, path)
-		if _, inner, ok := strings.Cut(path, "."); ok && !v.Exists() {
+		if _, inner, below := strings.Cut(path, "."); below && !v.Exists() {
 			v = at(item, inner)
 		}
 		if !v.Nullish() {

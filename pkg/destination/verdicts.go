@@ -100,11 +100,13 @@ func ByPosition(list, status, message string) Verdicts {
 	return Verdicts{list: list, name: status, message: message}
 }
 
-// Accepted is for [ByPosition] of a partner that has words or numbers of its own for a status: these say that an item was
+// Accepted is for [ByPosition] of a partner that has words or numbers of its own for a status:
+// these say that an item was
 // taken. A number from 400 to 599 still means what it does in HTTP, and everything else is a refusal.
 func (v Verdicts) Accepted(words ...string) Verdicts { v.accepted = words; return v }
 
-// Sample is what an answer that takes everything holds: a list at a path, and, of [ByPosition], as many elements as there
+// Sample is what an answer that takes everything holds: a list at a path, and, of [ByPosition], as
+// many elements as there
 // are items. element is such an element in JSON, or nil for an empty list. ok is false when no list has to be there.
 func (v Verdicts) Sample() (path string, element any, ok bool) {
 	if v.find != nil || v.lists != nil {

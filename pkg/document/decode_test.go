@@ -27,7 +27,8 @@ func TestDecode(t *testing.T) {
 		"docs: a\ncases: {a: {event: [x]}}": "line 2: there is no key \"event\"; there is events, status",
 		"case: {}":                          "line 1: there is no key \"case\"; there is cases, docs, gzip",
 		"cases: [a]":                        "line 1: a list stands where a table has to be",
-		"docs: a\ncases:\n  a: {events: x, status: y}": "line 3: a text stands where a list has to be\nline 3: a text stands where a whole number has to be",
+		"docs: a\ncases:\n  a: {events: x, status: y}": "line 3: a text stands where a list has to be\n" +
+			"line 3: a text stands where a whole number has to be",
 		"gzip: maybe": "line 1: a text stands where true or false has to be",
 		"docs: [a]":   "line 1: a list stands where a text has to be",
 		"\tdocs: a":   "line 1: found character that cannot start any token: a line begins with blanks",

@@ -222,7 +222,8 @@ func amend(t *testing.T, dir string, lanes ...string) map[string]int {
 		l := r.Lane(name)
 		w, _ := l.Above()
 		wholes[name] = len(w)
-		as = append(as, journal.Amendment{Lane: name, Mark: l.Resume().Mark, Counts: l.Resume().Counts, Forget: true, Wholes: w})
+		as = append(as, journal.Amendment{Lane: name, Mark: l.Resume().Mark, Counts: l.Resume().Counts, Forget: true,
+			Wholes: w})
 	}
 	if err := r.Amend("x", 1, as); err != nil {
 		t.Fatal(err)

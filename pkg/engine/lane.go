@@ -75,14 +75,7 @@ func (o Options) withDefaults() Options {
 func newLane(e *Engine, c *LaneConfig) *lane {
 	now := e.c.Now
 	plan, opt := c.Sender.Plan(), c.Options.withDefaults()
-	l := &lane{
-		e:         e,
-		c:         c,
-		plan:      plan,
-		started:   now(),
-		wakeRoute: make(chan struct{}, 1),
-		wakeSend:  make(chan struct{}, 1),
-	}
+	l := &lane{e: e, c: c, plan: plan, started: now(), wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1)}
 	user := UserKey
 	if c.Event != nil {
 		user = func(ev *event.Event) uint64 { return UserKey(c.Event(ev)) }

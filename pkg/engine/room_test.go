@@ -12,7 +12,8 @@ func TestRoom(t *testing.T) {
 	part := estimate{usual: 100, most: 130}
 	write := func(lent []byte, n int, c byte) []byte { return append(lent, bytes.Repeat([]byte{c}, n)...) }
 	for name, sizes := range map[string][]int{
-		"as expected": {100, 100, 100, 100}, "small": {0, 10, 0, 90}, "more": {130, 130, 130, 130}, "too large": {100, 500, 100, 100},
+		"as expected": {100, 100, 100, 100}, "small": {0, 10, 0, 90}, "more": {130, 130, 130, 130},
+		"too large": {100, 500, 100, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := room{inTurn: true}

@@ -50,7 +50,8 @@ func (w *World) keep(meta identity, salt string) *keptIdentity {
 
 // keepStored is the stored form of an identity that a journal has.
 func keepStored(id identity) *keptIdentity {
-	k := &keptIdentity{Version: identityVersion, Input: cmp.Or(id.Salt, hashOf(id.input())), Transform: hashOf(id.Transform),
+	k := &keptIdentity{Version: identityVersion, Input: cmp.Or(id.Salt, hashOf(id.input())),
+		Transform:    hashOf(id.Transform),
 		Destinations: map[string]keptHashes{}, Identity: id}
 	for _, d := range id.Destinations {
 		k.Destinations[d.Name] = keptHashes{hashOf(d.who()), hashOf(d), id.Salt != ""}

@@ -242,8 +242,9 @@ func (r *Run) begin(ctx context.Context) (*Run, error) {
 			r.before = nil
 		}
 	}
-	if r.journal, err = journal.Open(r.dir, r.w.keep(r.job.identity(), "").Identity, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
-		Daily: r.job.Follow()}); err != nil {
+	if r.journal, err = journal.Open(r.dir, r.w.keep(r.job.identity(), "").Identity,
+		journal.Options{Now: r.w.Now, Redact: r.w.Redact,
+			Daily: r.job.Follow()}); err != nil {
 		return nil, err
 	}
 	if r.job.Plan != nil {

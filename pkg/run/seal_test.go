@@ -102,7 +102,8 @@ func TestSealed(t *testing.T) {
 	for _, set := range [][]string{{"hunter22-one"}, {"hunter22-one", "hunter22"}, {"account"}, {"before "}, nil} {
 		w := worldOf("hunter22-one", "production")
 		meta := without(same, "hunter22-one")
-		for name, k := range map[string]*keptIdentity{"stored": w.keep(meta, ""), "by an older version": keepBefore(w, meta)} {
+		for name, k := range map[string]*keptIdentity{"stored": w.keep(meta, ""),
+			"by an older version": keepBefore(w, meta)} {
 			data, err := json.Marshal(k)
 			if err != nil || strings.Contains(string(data), "hunter22") {
 				t.Fatal(err, string(data))

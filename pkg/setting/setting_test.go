@@ -44,11 +44,13 @@ func TestDecode(t *testing.T) {
 // TestNoChoice: an empty text is none of the choices, where without a value one of them is the default.
 func TestNoChoice(t *testing.T) {
 	schema := setting.Of[settings]()
-	_, err := setting.Decode[settings](schema, map[string]any{"project_token": "abc123", "api_secret": "s-1", "api_region": ""})
+	_, err := setting.Decode[settings](schema,
+		map[string]any{"project_token": "abc123", "api_secret": "s-1", "api_region": ""})
 	if err == nil || !strings.Contains(err.Error(), `has to be one of us, eu, not ""`) {
 		t.Error(err)
 	}
-	if s, err := setting.Decode[settings](schema, map[string]any{"project_token": "abc123", "api_secret": "s-1"}); err != nil || s.Region != "us" {
+	if s, err := setting.Decode[settings](schema,
+		map[string]any{"project_token": "abc123", "api_secret": "s-1"}); err != nil || s.Region != "us" {
 		t.Error(s, err)
 	}
 }

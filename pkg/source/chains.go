@@ -583,7 +583,8 @@ func (c *chains) grown(
 	}
 	defer f.Close() // nothing was written
 	at := &faultReaderAt{f, &fault{}, ch.path, info.Size()}
-	if is, err := c.stillIs(ch, at); err != nil || !is {
+	is, err := c.stillIs(ch, at)
+	if err != nil || !is {
 		return o, false, err
 	}
 	o = Object{Name: ch.path, Size: info.Size(), Start: 0, ModTime: info.ModTime(), From: ch.last.From,

@@ -11,7 +11,8 @@ func TestGeneration(t *testing.T) {
 			t.Errorf("%s is no generation of app.log", name)
 		}
 	}
-	for _, name := range []string{"app.log", "app.log.gz", "app.log.offset", "app.log.old", "app1.log", "application.1.log",
+	for _, name := range []string{"app.log", "app.log.gz", "app.log.offset", "app.log.old", "app1.log",
+		"application.1.log",
 		"app.error.log", "app.log.1.swp", "other.log.1", "app.1.txt", "app.log1", "app.v2.log", ".app.log.1"} {
 		if isGeneration("app.log", name, true) {
 			t.Errorf("%s is a generation of app.log", name)

@@ -14,7 +14,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// TestMovedWhileRead moves a log away, or copies and empties it, at every step of opening and reading it after a kill, and
+// TestMovedWhileRead moves a log away, or copies and empties it, at every step of opening and
+// reading it after a kill, and
 // between two looks at what it has grown by: all of it is read, once, and nothing is refused.
 func TestMovedWhileRead(t *testing.T) {
 	t.Parallel()

@@ -185,7 +185,8 @@ func (c *chains) isCopy(path string) bool {
 	return false
 }
 
-// isBeingCopied says whether a file has the name of a log with something behind it, and nothing but what that log has, or
+// isBeingCopied says whether a file has the name of a log with something behind it, and nothing
+// but what that log has, or
 // begins with: the log is copied before it is emptied. The caller holds mu.
 func (c *chains) isBeingCopied(path string) bool {
 	for _, ch := range c.all {
@@ -213,7 +214,8 @@ func (c *chains) isCopying(ch *chain, copied string) (bool, error) {
 	}
 	defer of.Close() // nothing was written
 	log := &faultReaderAt{of, &fault{}, ch.path, whole.Size()}
-	if is, err := c.stillIs(ch, log); err != nil || !is {
+	is, err := c.stillIs(ch, log)
+	if err != nil || !is {
 		return !is, err
 	}
 	n := info.Size()

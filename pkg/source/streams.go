@@ -362,7 +362,7 @@ func (w *spoolWriter) nothing() error {
 
 // follow makes the stream that has begun in buf the one behind what was spooled. ended says that there is nothing more.
 func (w *spoolWriter) follow() (ended bool, err error) {
-	if err := w.enough(); err != nil || w.owed() > 0 {
+	if err = w.enough(); err != nil || w.owed() > 0 {
 		return true, cmp.Or(err, error(changedf(w.o.Name, "what was read of it before had to go from the disk, and is "+
 			"needed: all of it has to be given again")))
 	}

@@ -273,7 +273,8 @@ func TestStreamsFollow(t *testing.T) {
 	}
 }
 
-// TestLiveEnvelopes: of a live stream of envelopes, one a line, only the first may have come when it has to be known what
+// TestLiveEnvelopes: of a live stream of envelopes, one a line, only the first may have come when
+// it has to be known what
 // the stream is, and everything in it is passed, and released, line by line.
 func TestLiveEnvelopes(t *testing.T) {
 	line := func(ids ...string) string {
@@ -357,12 +358,12 @@ func TestTablesFollow(t *testing.T) {
 			var how string
 			o.Told = func(_ bool, _ int64, text string) { how = text }
 			if c.refused != "" {
-				s := spool(t, dir, strings.NewReader(c.next), o)
-				got, err := read(t, s, source.Position{})
+				next := spool(t, dir, strings.NewReader(c.next), o)
+				got, err := read(t, next, source.Position{})
 				if idsOf(got) != c.want || err == nil || !strings.Contains(err.Error(), c.refused) {
 					t.Fatalf("read %s, %v", idsOf(got), err)
 				}
-				s.Close()
+				next.Close()
 				c.next, c.want = head+"track,E,u,c1\n", c.want+" c1"
 			}
 			s = spool(t, dir, strings.NewReader(c.next), o)

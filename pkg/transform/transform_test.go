@@ -644,7 +644,7 @@ func TestEveryKindIsDone(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 			continue
 		}
-		if err := p.Open(t.TempDir(), false); err != nil {
+		if err = p.Open(t.TempDir(), false); err != nil {
 			t.Fatal(err)
 		}
 		ev, err := event.Parse([]byte(`{"type":"track","userId":"u","messageId":"m","timestamp":"2024-05-01T00:00:00Z"}`))

@@ -68,26 +68,32 @@ func TestNothingVanishes(t *testing.T) {
 		closed map[string]string
 	}{
 		"Public API": {Segment, wholePublic, []string{"DROP_PROPERTIES", "its subscription Foreign", "its filter Stranger",
-			"filter Lonely", "subscription Orphan", "switched off there: its filter Idle", "Sleeps", "Rows (send): rows of the model m1",
-			"Gone (type", "Never (send): it has no trigger", "warehouses (Lake)", "trackingPlans (Plan A)", "sources.settings (The web)",
+			"filter Lonely", "subscription Orphan", "switched off there: its filter Idle", "Sleeps",
+			"Rows (send): rows of the model m1",
+			"Gone (type", "Never (send): it has no trigger", "warehouses (Lake)", "trackingPlans (Plan A)",
+			"sources.settings (The web)",
 			"sources.labels (The web)", "the setting people"}, map[string]string{
 			"metadata": "gets events of The web", "pagination": "The web", // the tool's own catalogue, and which page it is
-			"filters.f2": "Idle", "filters.f3": "its filter Stranger", "filters.f4": "filter Lonely", // what is left out is, as a whole
+			// what is left out is, as a whole
+			"filters.f2": "Idle", "filters.f3": "its filter Stranger", "filters.f4": "filter Lonely",
 			"subscriptions.x2": "Rows", "subscriptions.x3": "Gone", "subscriptions.x4": "Never", "subscriptions.x6": "Foreign",
 			"subscriptions.x7": "Orphan", "destinations.d2": "Strange", "warehouses.w1": "Lake", "trackingPlans.t1": "Plan A",
 			"rules": "Plan A", "people": "the setting people", "labels": "labels",
 			"s1.settings": "sources.settings"}},
-		"Terraform": {Segment, wholeTerraform, []string{"SAMPLE", `"percent":0.05`, `"path":"userId"`, "segment_warehouse (Lake)",
-			"aws_s3_bucket (aws_s3_bucket.b)", "segment_function (segment_function.fn)"}, map[string]string{
-			"metadata": "Toys", "sensitive_values": "Toys", "segment_warehouse": "Lake", "aws_s3_bucket": "aws_s3_bucket.b",
-			"segment_function": "segment_function.fn", "values.w": "Lake"}},
+		"Terraform": {Segment, wholeTerraform,
+			[]string{"SAMPLE", `"percent":0.05`, `"path":"userId"`, "segment_warehouse (Lake)",
+				"aws_s3_bucket (aws_s3_bucket.b)", "segment_function (segment_function.fn)"}, map[string]string{
+				"metadata": "Toys", "sensitive_values": "Toys", "segment_warehouse": "Lake", "aws_s3_bucket": "aws_s3_bucket.b",
+				"segment_function": "segment_function.fn", "values.w": "Lake"}},
 		"RudderStack": {RudderStack, wholeRudder, []string{"libraries (", "settings.dataRetention", "sources.config (Web)",
-			"sources.dgSourceTrackingPlanConfig (Web)", "its 1 transformations are code", "its deliveryAccount", `consent: ["ads"]`,
+			"sources.dgSourceTrackingPlanConfig (Web)", "its 1 transformations are code", "its deliveryAccount",
+			`consent: ["ads"]`,
 			"means nothing: its whitelistedEvents"}, map[string]string{
 			"sourceDefinition": "gets events of Web", "destinationDefinition": "Toys", "transformations": "1 transformations",
 			"destinations.e": "Strange", "deliveryAccount": "its deliveryAccount", "trackingPlan": "dgSourceTrackingPlanConfig",
-			"dgSourceTrackingPlanConfig": "dgSourceTrackingPlanConfig", "s.config": "sources.config", "consentManagement": `consent: ["ads"]`,
-			"libraries": "libraries", "dataRetention": "dataRetention",
+			"dgSourceTrackingPlanConfig": "dgSourceTrackingPlanConfig", "s.config": "sources.config",
+			"consentManagement": `consent: ["ads"]`,
+			"libraries":         "libraries", "dataRetention": "dataRetention",
 			"blacklistedEvents": `event = "E"`, "whitelistedEvents": "whitelistedEvents"}},
 	} {
 		t.Run(name, func(t *testing.T) {

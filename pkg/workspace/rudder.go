@@ -55,7 +55,8 @@ func (r *reader) connection(o, definition object, source string) {
 	}
 	var all bool
 	if d.Consent, all = r.consents(config); !all {
-		d.Losses = append(d.Losses, "not carried over: its rules of consent (consentManagement): see consent in `fanfold help config`")
+		d.Losses = append(d.Losses,
+			"not carried over: its rules of consent (consentManagement): see consent in `fanfold help config`")
 	}
 	for _, s := range settingsOf(config) {
 		switch which := config.text(eventFiltering); {

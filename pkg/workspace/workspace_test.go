@@ -98,8 +98,10 @@ func TestImport(t *testing.T) {
 			continue
 		}
 		said := strings.Join(left, "\n")
-		if name == "Public API" && (!strings.Contains(said, "Toys: live # evil: not carried over: of send, the fields evnt") ||
-			!strings.Contains(said, "Toys: live # evil: not carried over: Old (type = \"page\"): there is no action gone here")) {
+		if name == "Public API" && (!strings.Contains(said,
+			"Toys: live # evil: not carried over: of send, the fields evnt") ||
+			!strings.Contains(said, "Toys: live # evil: not carried over: Old (type = \"page\"): "+
+				"there is no action gone here")) {
 			t.Errorf("nobody is told what is not carried over:\n%s", said)
 		}
 		for _, want := range c.has {
@@ -125,7 +127,8 @@ func TestImport(t *testing.T) {
 // and none of its settings is a reference.
 func FuzzImport(f *testing.F) {
 	for _, seed := range []string{public, terraform, rudder, wholePublic, wholeTerraform, wholeRudder,
-		exportOf(`{"apiRegion":"exec:x","sourceName":"env:Y"}`, ""), rudderOf(`{"name":"TB"}`, `{"sourceName":"{{a || b}}"}`)} {
+		exportOf(`{"apiRegion":"exec:x","sourceName":"env:Y"}`, ""),
+		rudderOf(`{"name":"TB"}`, `{"sourceName":"{{a || b}}"}`)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -200,7 +203,8 @@ func TestNothingIsLostInSilence(t *testing.T) {
 		has  string // of the file
 		said string // "": nothing
 	}{
-		"a filter that drops": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}],"enabled":true`)),
+		"a filter that drops": {Segment,
+			exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}],"enabled":true`)),
 			`filter: '!(event = "E")'`, ""},
 		"two filters": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}]`)+
 			filter(`"id":"g","if":"event = \"F\"","actions":[{"type":"DROP"}]`)), `filter: '!(event = "E") and !(event = "F")'`, ""},
@@ -212,8 +216,10 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}],"enabled":false`)), "type: toy-box\n", ""},
 		"a filter that drops all": {Segment, exportOf(`{}`, filter(`"if":"all","actions":[{"type":"DROP"}]`)),
 			"filter: type = null", "Toys: its filter Ours drops all events"},
-		"a filter that changes": {Segment, exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"ALLOW_PROPERTIES"}]`)),
-			"# not carried over: its filter Ours does ALLOW_PROPERTIES", "Toys: not carried over: its filter Ours does ALLOW_PROPERTIES"},
+		"a filter that changes": {Segment,
+			exportOf(`{}`, filter(`"if":"event = \"E\"","actions":[{"type":"ALLOW_PROPERTIES"}]`)),
+			"# not carried over: its filter Ours does ALLOW_PROPERTIES",
+			"Toys: not carried over: its filter Ours does ALLOW_PROPERTIES"},
 		"a filter of another": {Segment, exportOf(`{}`, `{"filters":[{"if":"x = 1","title":"G","destinationId":"d9"}]}`), "",
 			"filter G: it belongs to destination d9, which is not in the export"},
 		"a subscription of another": {Segment, exportOf(`{}`, subscription("d9", `type = \"track\"`)),
@@ -225,7 +231,8 @@ func TestNothingIsLostInSilence(t *testing.T) {
 				"            \"access_token\": {\"@path\": \"$.context.token\"}\n            \"code\": \"USD\"", ""},
 		"a filter that is none": {Segment, exportOf(`{}`, filter(`"if":"a = 1) or (b = 2","actions":[{"type":"DROP"}]`)),
 			"filter: 'TO BE MENDED: !(a = 1) or (b = 2)'", "Toys: to be mended: its filter Ours: "},
-		"a filter that samples": {Segment, exportOf(`{}`, filter(`"if":"all","actions":[{"type":"SAMPLE","percent":0.1,"path":"userId"}]`)),
+		"a filter that samples": {Segment,
+			exportOf(`{}`, filter(`"if":"all","actions":[{"type":"SAMPLE","percent":0.1,"path":"userId"}]`)),
 			"type: toy-box\n", `its filter Ours does SAMPLE {"path":"userId","percent":0.1} to events with all`},
 		"twice the same": {Segment, exportOf(`{}`, strings.Repeat(filter(`"if":"event = \"E\"","actions":[{"type":"DROP"}]`)+
 			subscription("d1", `type = \"track\"`), 2)), "filter: '!(event = \"E\")'\n    actions:\n      # Track\n" +
@@ -233,9 +240,11 @@ func TestNothingIsLostInSilence(t *testing.T) {
 		"a plan": {Segment, `{"format_version":"1.2","planned_values":{"root_module":{"resources":[{"type":"segment_destination",
 			"values":{"name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}}]}},"resource_changes":[{"change":
 			{"after":{"name":"Toys","enabled":true,"metadata":{"slug":"toy-box"},"settings":"{}"}}}]}`,
-			"Not carried over:\n#   the plan (but planned_values): it means nothing here\n\ndestinations:\n  toys:\n    type: toy-box\n" +
+			"Not carried over:\n#   the plan (but planned_values): it means nothing here\n\ndestinations:\n  toys:\n" +
+				"    type: toy-box\n" +
 				"    settings:\n      project_token: \"${TOYS_PROJECT_TOKEN}\"\n", ""},
-		"of the environment": {RudderStack, rudderOf(`{"name":"TB"}`, `{"token":"env.OUR_TOKEN","sourceName":"env.OUR_NAME"}`),
+		"of the environment": {RudderStack,
+			rudderOf(`{"name":"TB"}`, `{"token":"env.OUR_TOKEN","sourceName":"env.OUR_NAME"}`),
 			"#   OUR_TOKEN=\n#   OUR_NAME=\n\ndestinations:\n  # gets events of Web\n  toys:\n    type: toy-box\n    settings:\n" +
 				"      project_token: \"${OUR_TOKEN}\"\n      source_name: \"${OUR_NAME}\"", ""},
 		"of each event": {RudderStack, rudderOf(`{"name":"TB"}`, `{"sourceName":"{{ event.context.x || \"y\" }}"}`), "",
@@ -248,36 +257,48 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			`"modelId":"m1","enabled"`, 1)), "", "Track (send): rows of the model m1 feed it there, and no events"},
 		"the page before": {Segment, exportOf(`{}`, `{"filters":[],"pagination":{"current":"Mg==","previous":"MA=="}}`), "",
 			"filters: the export lacks the page before one of them (pagination.previous is MA==)"},
-		"a source that is off": {Segment, exportOf(`{}`, `{"id":"s1","name":"Web","writeKeys":[],"enabled":false,"metadata":{}}`),
+		"a source that is off": {Segment,
+			exportOf(`{}`, `{"id":"s1","name":"Web","writeKeys":[],"enabled":false,"metadata":{}}`),
 			"# ", "left out: Toys (toy-box): its source is switched off"},
-		"one source of two that is off": {Segment, exportOf(`{}`, `{"id":"s1","name":"Web","writeKeys":[],"enabled":false,"metadata":{}}
+		"one source of two that is off": {Segment,
+			exportOf(`{}`, `{"id":"s1","name":"Web","writeKeys":[],"enabled":false,"metadata":{}}
 			{"id":"d1","name":"Toys","sourceId":"s2","metadata":{"slug":"toy-box"},"settings":{}}`),
 			"# gets events of Web (switched off there), s2\n", ""},
 		"devices alone": {RudderStack, strings.Replace(rudderOf(`{"name":"TB"}`, `{}`), `"config"`,
 			`"isProcessorEnabled":false,"config"`, 1), "", "left out: Toys (TB): devices alone send to it"},
-		"an action by its id": {Segment, strings.Replace(exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"actionSlug":"send"`,
-			`"actionId":"a1"`, 1)), `"slug":"toy-box"`, `"slug":"toy-box","actions":[{"id":"a1","slug":"send"}]`, 1),
+		"an action by its id": {Segment,
+			strings.Replace(exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"actionSlug":"send"`,
+				`"actionId":"a1"`, 1)), `"slug":"toy-box"`, `"slug":"toy-box","actions":[{"id":"a1","slug":"send"}]`, 1),
 			"action: send\n        subscribe: event\n", ""},
-		"an action by an id alone": {Segment, exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"actionSlug":"send"`,
-			`"actionId":"a1"`, 1)), "", "there is no action with the id a1 here"},
-		"consents": {RudderStack, rudderOf(`{"name":"TB"}`, `{"consentManagement":{"web":[{"provider":"custom","consents":[{"consent":"b"},
+		"an action by an id alone": {Segment,
+			exportOf(`{}`, strings.Replace(subscription("d1", "event"), `"actionSlug":"send"`,
+				`"actionId":"a1"`, 1)), "", "there is no action with the id a1 here"},
+		"consents": {RudderStack, rudderOf(`{"name":"TB"}`,
+			`{"consentManagement":{"web":[{"provider":"custom","consents":[{"consent":"b"},
 			{"consent":"a"},{"consent":""}],"resolutionStrategy":"and"}],"ios":[{"consents":[{"consent":"a"},{"consent":"b"}]}],"amp":[]}}`),
 			"consent: [\"a\", \"b\"]\n", ""},
 		"either consent": {RudderStack, rudderOf(`{"name":"TB"}`, `{"consentManagement":{"web":[{"consents":[{"consent":"b"},
-			{"consent":"a"}],"resolutionStrategy":"or"}]}}`), "", "Toys: not carried over: its rules of consent (consentManagement)"},
-		"consents that differ": {RudderStack, rudderOf(`{"name":"TB"}`, `{"consentManagement":{"web":[{"consents":[{"consent":"b"}]}],
+			{"consent":"a"}],"resolutionStrategy":"or"}]}}`), "",
+			"Toys: not carried over: its rules of consent (consentManagement)"},
+		"consents that differ": {RudderStack,
+			rudderOf(`{"name":"TB"}`, `{"consentManagement":{"web":[{"consents":[{"consent":"b"}]}],
 			"ios":[{"consents":[{"consent":"a"}]}]}}`), "", "Toys: not carried over: its rules of consent (consentManagement)"},
 		"a command": {Segment, exportOf(`{"sourceName":"exec:touch x","projectToken":"exec:touch y"}`, ""),
-			"settings:\n      project_token: \"${TOYS_PROJECT_TOKEN}\"\n", "Toys: not carried over: the setting sourceName, whose value names"},
+			"settings:\n      project_token: \"${TOYS_PROJECT_TOKEN}\"\n",
+			"Toys: not carried over: the setting sourceName, whose value names"},
 		"a file for a region": {Segment, exportOf(`{"apiRegion":"file:/etc/hostname"}`, ""), "api_region: TO BE MENDED\n",
 			"to be mended: the value of the setting api_region"},
-		"a line that is none": {Segment, strings.Replace(exportOf(`{}`, `{"id":"s1","name":"Web\u2028evil: {type: stdout}\u0085b: 1\u2029c: 2","writeKeys":[],`+
-			`"metadata":{}}`), `"Toys"`, `"Toys"`, 1), "# gets events of Web evil: {type: stdout} b: 1 c: 2\n", ""},
-		"two regions": {RudderStack, rudderOf(`{"name":"TB"}`, `{"apiRegion":"us","dataCenter":"EU"}`), `api_region: us or eu`,
+		"a line that is none": {Segment,
+			strings.Replace(exportOf(`{}`,
+				`{"id":"s1","name":"Web\u2028evil: {type: stdout}\u0085b: 1\u2029c: 2","writeKeys":[],`+
+					`"metadata":{}}`), `"Toys"`, `"Toys"`, 1), "# gets events of Web evil: {type: stdout} b: 1 c: 2\n", ""},
+		"two regions": {RudderStack, rudderOf(`{"name":"TB"}`, `{"apiRegion":"us","dataCenter":"EU"}`),
+			`api_region: us or eu`,
 			"Toys: the settings apiRegion and dataCenter differ in where data resides"},
 		"twice a region": {RudderStack, rudderOf(`{"name":"TB"}`, `{"apiRegion":"eu","dataCenter":"EU"}`), "api_region: eu",
 			"Toys: not carried over: the setting dataCenter, since apiRegion is there"},
-		"a consent": {RudderStack, rudderOf(`{"name":"TB"}`, `{"oneTrustCookieCategories":[{"oneTrustCookieCategory":"C3"}]}`), "",
+		"a consent": {RudderStack, rudderOf(`{"name":"TB"}`,
+			`{"oneTrustCookieCategories":[{"oneTrustCookieCategory":"C3"}]}`), "",
 			"not carried over: the setting oneTrustCookieCategories"},
 		"a list of none": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"whitelistedEvents",
 			"whitelistedEvents":[{"eventName":""}]}`), `filter: '!(type = "track")'`, ""},
@@ -289,7 +310,8 @@ func TestNothingIsLostInSilence(t *testing.T) {
 		"code of the user's": {RudderStack, strings.Replace(rudderOf(`{"name":"TB"}`, `{}`), `"config"`,
 			`"transformations":[{"id":"t"}],"config"`, 1), "", "Toys: not carried over: its 1 transformations are code"},
 		"no trigger": {Segment, exportOf(`{}`, subscription("d1", "")), "", "Track (send): it has no trigger"},
-		"a page that is missing": {Segment, exportOf(`{}`, `{"data":{"destinations":[],"pagination":{"current":"MA==","next":"Mg=="}}}`),
+		"a page that is missing": {Segment,
+			exportOf(`{}`, `{"data":{"destinations":[],"pagination":{"current":"MA==","next":"Mg=="}}}`),
 			"", "destinations: the export lacks the next page of them (pagination.next is Mg==)"},
 		"a page that is there": {Segment, exportOf(`{}`, `{"destinations":[],"pagination":{"current":"MA==","next":"Mg=="}}
 			{"destinations":[],"pagination":{"current":"Mg=="}}`), "", ""},
@@ -297,10 +319,14 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			"Toys: no subscription of it is in the export"},
 		"a switch for the EU":  {Segment, exportOf(`{"enableEuropeanUnionRegion":true}`, ""), "api_region: eu", ""},
 		"a switch that is off": {Segment, exportOf(`{"enableEuropeanUnionRegion":false}`, ""), "type: toy-box\n", ""},
-		"another switch":       {Segment, exportOf(`{"apiRegion":true}`, ""), `api_region: "true"`, "the value of the setting api_region"},
-		"a server":             {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"residencyServer":"EU"}`), "api_region: eu", ""},
-		"another server":       {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"eu"}`), "api_region: eu", ""},
-		"the ordinary server":  {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"standard"}`), "type: toy-box\n", ""},
+		"another switch": {Segment, exportOf(`{"apiRegion":true}`, ""), `api_region: "true"`,
+			"the value of the setting api_region"},
+		"a server": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"residencyServer":"EU"}`),
+			"api_region: eu", ""},
+		"another server": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"eu"}`), "api_region: eu",
+			""},
+		"the ordinary server": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"apiServer":"standard"}`),
+			"type: toy-box\n", ""},
 		"a region unknown here": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"region":"IND"}`), "api_region: IND",
 			"the value of the setting api_region"},
 		"events that are named": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"blacklistedEvents",
@@ -310,12 +336,14 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			"whitelistedEvents":[{"eventName":"E"}]}`), `filter: '!(type = "track" and !(event = "E"))'`, ""},
 		"no events at all": {RudderStack, rudderOf(`{"name":"TB"}`, `{"eventFilteringOption":"disable",
 			"whitelistedEvents":[{"eventName":"E"}]}`), "type: toy-box\n", ""},
-		"a definition's code":    {RudderStack, rudderOf(`{"name":"TB"}`, `{}`), "type: toy-box\n", ""},
-		"a definition's name":    {RudderStack, rudderOf(`{"name":"TOY_BOX"}`, `{}`), "type: toy-box\n", ""},
-		"another name of theirs": {RudderStack, rudderOf(`{"name":"TB","displayName":"The Box of Toys"}`, `{}`), "type: toy-box\n", ""},
+		"a definition's code": {RudderStack, rudderOf(`{"name":"TB"}`, `{}`), "type: toy-box\n", ""},
+		"a definition's name": {RudderStack, rudderOf(`{"name":"TOY_BOX"}`, `{}`), "type: toy-box\n", ""},
+		"another name of theirs": {RudderStack, rudderOf(`{"name":"TB","displayName":"The Box of Toys"}`, `{}`),
+			"type: toy-box\n", ""},
 		"an address with a password": {Segment, exportOf(`{"sourceName":"https://u:hunter2-hunter2@hook.example/in"}`, ""),
 			`source_name: "${TOYS_SOURCE_NAME}"`, ""},
-		"an address with a token": {RudderStack, rudderOf(`{"displayName":"Toy Box"}`, `{"region":"https://h.example?token=hunter2-hunter2"}`),
+		"an address with a token": {RudderStack,
+			rudderOf(`{"displayName":"Toy Box"}`, `{"region":"https://h.example?token=hunter2-hunter2"}`),
 			"base_url: ${TOYS_API_REGION}", ""},
 		"what looks like a variable": {Segment, exportOf(`{"sourceName":"a ${B} c"}`, ""), "source_name: a $${B} c", ""},
 	} {

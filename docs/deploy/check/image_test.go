@@ -72,7 +72,8 @@ func stages(t *testing.T) []instructions.Stage {
 	return all
 }
 
-// TestReleaseNeedsTheProgramAlone: the image of a release is built in a folder that holds the programs and nothing else,
+// TestReleaseNeedsTheProgramAlone: the image of a release is built in a folder that holds the
+// programs and nothing else,
 // by platform. No stage that it needs may take anything else from there.
 func TestReleaseNeedsTheProgramAlone(t *testing.T) {
 	all := stages(t)

@@ -294,7 +294,8 @@ func TestAddressesOfSomebody(t *testing.T) {
 	}
 }
 
-// TestTokensAndMore: a value that is redacted in part is found by the gate, as long as what is left looks like a secret.
+// TestTokensAndMore: a value that is redacted in part is found by the gate, as long as what is
+// left looks like a secret.
 func TestTokensAndMore(t *testing.T) {
 	const token = "REDACTED:token:0123456789abcdef"
 	for value, fine := range map[string]bool{
