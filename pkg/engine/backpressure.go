@@ -205,14 +205,11 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 
 // inFlight returns how many requests may be in flight, or how long to wait before starting one.
 func (p *pacer) inFlight(now time.Time) (limit int, wait time.Duration) {
-	if p.limited.times >= limitedOften {
+	switch {
+	case p.breaker.open(now):
+		return 1, p.breaker.until.Sub(now)
+	case p.breaker.probing() || p.limited.times >= limitedOften:
 		return 1, 0
 	}
-	if !p.breaker.probing() {
-		return p.adapt.allowed(), 0
-	}
-	if p.breaker.open(now) {
-		return 1, p.breaker.until.Sub(now)
-	}
-	return 1, 0
+	return p.adapt.allowed(), 0
 }

@@ -864,3 +864,32 @@ func TestTooManyRequests(t *testing.T) {
 		})
 	}
 }
+
+// TestDownAfterTooMany: a partner that has said "too many", and then fails everything, is asked as seldom as one that
+// only fails.
+func TestDownAfterTooMany(t *testing.T) {
+	path := input(t, 5000, nil)
+	sent := map[bool]int{}
+	for _, tooMany := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPartner(1)
+			p.answer = func(p *partner, _ time.Time, _ []int) ([]destination.Result, error) {
+				r := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
+				if tooMany && p.requests < 10 {
+					r.Reason, r.Status = destination.RateLimited, 429
+				}
+				return []destination.Result{r}, nil
+			}
+			stop := make(chan struct{})
+			time.AfterFunc(10*time.Minute, func() { close(stop) })
+			l := lane("a", p)
+			l.Options.Outage = time.Hour
+			setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{l},
+				change: func(c *engine.Config) { c.Stop = stop }}.mustRun(t)
+			sent[tooMany] = p.requests
+		})
+	}
+	if sent[true] > sent[false]+50 {
+		t.Errorf("%d requests, and %d without the 429s before", sent[true], sent[false])
+	}
+}
