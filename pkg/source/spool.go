@@ -663,11 +663,7 @@ type spoolReader struct {
 // next waits for the frame that contains an offset.
 func (r *spoolReader) next() (frame, error) {
 	s := r.s
-	defer context.AfterFunc(r.ctx, func() {
-		s.mu.Lock()
-		s.cond.Broadcast()
-		s.mu.Unlock()
-	})()
+	defer s.wakes(r.ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {

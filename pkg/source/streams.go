@@ -166,13 +166,18 @@ func (s *Spool) streamAt(entry int) (st stream, ok bool) {
 // last is the stream that is read now. The caller holds mu.
 func (s *Spool) last() *stream { return &s.streams[len(s.streams)-1] }
 
+// wakes has everybody who waits look again when a context ends, until stop is called.
+func (s *Spool) wakes(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cond.Broadcast()
+	})
+}
+
 // await waits for a stream; false: there will be none.
 func (s *Spool) await(ctx context.Context, entry int) (st stream, ok bool, err error) {
-	defer context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		s.cond.Broadcast()
-		s.mu.Unlock()
-	})()
+	defer s.wakes(ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
