@@ -235,10 +235,11 @@ func filterOf(d *Destination) (text string, lost, notes []string) {
 
 // weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
 // which events are sent.
-func weighty(note string) bool {
-	return regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|(white|black|allow|deny|block)list|filter|eachevent|whosevaluenames|thevalueofthe`).
-		MatchString(fold(note))
-}
+func weighty(note string) bool { return weights.MatchString(fold(note)) }
+
+// weights are names of settings, and words of our own notes about values.
+var weights = regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|filter|` +
+	`(white|black|allow|deny|block)list|eachevent|whosevaluenames|thevalueofthe`)
 
 // literal is a text in which nothing stands for a variable.
 func literal(s string) *yaml.Node { return scalar(strings.ReplaceAll(s, "${", "$${")) }
