@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// commitLoop is the only writer of commits.
+// commitLoop is the only writer of commits. Whatever nobody has woken it for is committed, and whatever it has
+// committed is synced, at most SyncEvery later.
 func (r *Run) commitLoop() {
 	defer close(r.done)
-	tick := time.NewTicker(r.opt.SyncEvery)
-	defer tick.Stop()
-	for {
+	due := time.NewTimer(r.opt.SyncEvery)
+	defer due.Stop()
+	for ; ; due.Reset(r.untilDue()) {
 		select {
 		case <-r.quit:
 			return
-		case <-tick.C:
+		case <-due.C:
 		case <-r.kick:
 			// Verdicts alone are not urgent: waiting a few milliseconds turns many commits into one.
 			if r.isUrgent() {
@@ -28,6 +29,17 @@ func (r *Run) commitLoop() {
 		}
 		r.commit()
 	}
+}
+
+// untilDue is how long the committer may sleep. What was committed without a sync is synced with the first commit
+// that is SyncEvery younger than the last sync, so it must not oversleep that.
+func (r *Run) untilDue() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.unsynced || r.err != nil {
+		return r.opt.SyncEvery
+	}
+	return min(max(r.lastSync.Add(r.opt.SyncEvery).Sub(r.opt.Now()), 0), r.opt.SyncEvery)
 }
 
 func (r *Run) wake() {
@@ -108,7 +120,7 @@ func (r *Run) commit() {
 	defer r.mu.Unlock()
 	if err != nil {
 		r.err = r.wrap("writing the journal", err)
-	} else if t.sync {
+	} else if r.unsynced = !t.sync; t.sync {
 		r.lastSync = r.opt.Now()
 		for i, m := range t.marks {
 			r.order[i].durable = m
@@ -143,14 +155,8 @@ func (r *Run) takeNext() *take {
 	}
 	since := r.opt.Now().Sub(r.lastSync)
 	t.sync = since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // negative: the clock went back
-	if !dirty {
-		stale := false
-		for _, l := range r.order {
-			stale = stale || l.durable.Ordinal != l.mark.Ordinal
-		}
-		if !t.sync || !stale && len(t.waiters) == 0 {
-			return answer(nil)
-		}
+	if !dirty && (!t.sync || !r.unsynced && len(t.waiters) == 0) {
+		return answer(nil)
 	}
 	day := r.letterDay()
 	for _, l := range r.order {

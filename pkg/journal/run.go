@@ -88,6 +88,7 @@ type Run struct {
 	urgent   bool              // somebody waits for the commit
 	err      error             // what ended the committer; nothing is accepted after that
 	lastSync time.Time         // zero: the next commit has to be synced
+	unsynced bool              // there was a commit since
 	meta     json.RawMessage
 
 	// Used only by the committer.
@@ -163,7 +164,7 @@ func (r *Run) openLog(meta any) (err error) {
 		return r.wrap("opening the journal", err)
 	}
 	if r.meta != nil {
-		r.lastSync = r.opt.Now()
+		r.lastSync, r.unsynced = r.opt.Now(), true // a process that was killed may have synced less than it has committed
 		return nil
 	}
 	if r.meta, err = json.Marshal(meta); err != nil {
