@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -82,21 +83,73 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendIDs writes a run of consecutive ordinals with the same K as one entry, because a batch consists mostly of
-// such runs.
-func appendIDs(b []byte, ids []DeliveryID) []byte {
-	b = binary.AppendUvarint(b, uint64(len(ids)))
-	for i := 0; i < len(ids); {
-		n := 1
-		for i+n < len(ids) && ids[i+n].K == ids[i].K && ids[i+n].Of == ids[i].Of &&
-			ids[i+n].Ordinal == ids[i].Ordinal+uint64(n) {
+// idRun is deliveries of consecutive events that are alike in everything else. A batch consists mostly of such runs,
+// in memory as in the database.
+type idRun struct {
+	first DeliveryID
+	n     uint32
+}
+
+// idRuns are the deliveries of a request, in their order.
+type idRuns []idRun
+
+func runsOf(ids []DeliveryID) idRuns {
+	n := 0
+	for i := range ids {
+		if i == 0 || !ids[i].follows(ids[i-1]) {
 			n++
 		}
-		b = binary.AppendUvarint(b, ids[i].Ordinal)
-		b = binary.AppendUvarint(b, uint64(ids[i].K))
-		b = binary.AppendUvarint(b, uint64(ids[i].Of))
-		b = binary.AppendUvarint(b, uint64(n))
-		i += n
+	}
+	rs := make(idRuns, 0, n)
+	for i, id := range ids {
+		if i > 0 && id.follows(ids[i-1]) {
+			rs[len(rs)-1].n++
+		} else {
+			rs = append(rs, idRun{id, 1})
+		}
+	}
+	return rs
+}
+
+func (id DeliveryID) follows(other DeliveryID) bool {
+	other.Ordinal++
+	return id == other
+}
+
+func (rs idRuns) all() iter.Seq[DeliveryID] {
+	return func(yield func(DeliveryID) bool) {
+		for _, r := range rs {
+			for i := range uint64(r.n) {
+				if id := r.first; !yield(DeliveryID{id.Ordinal + i, id.K, id.Of}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (rs idRuns) count() (n int) {
+	for _, r := range rs {
+		n += int(r.n)
+	}
+	return n
+}
+
+// top is the highest ordinal.
+func (rs idRuns) top() (top uint64) {
+	for _, r := range rs {
+		top = max(top, r.first.Ordinal+uint64(r.n)-1)
+	}
+	return top
+}
+
+func appendIDs(b []byte, rs idRuns) []byte {
+	b = binary.AppendUvarint(b, uint64(rs.count()))
+	for _, r := range rs {
+		b = binary.AppendUvarint(b, r.first.Ordinal)
+		b = binary.AppendUvarint(b, uint64(r.first.K))
+		b = binary.AppendUvarint(b, uint64(r.first.Of))
+		b = binary.AppendUvarint(b, uint64(r.n))
 	}
 	return b
 }
@@ -242,25 +295,24 @@ func (d *decoder) string() string {
 	return s
 }
 
-func (d *decoder) ids(version byte) []DeliveryID {
+func (d *decoder) ids(version byte) idRuns {
 	n := d.uvarint()
 	if n > 1<<22 {
 		d.err = errShort
 		return nil
 	}
-	ids := make([]DeliveryID, 0, min(n, 1<<16))
-	for uint64(len(ids)) < n && d.err == nil {
-		ordinal, k, of := d.uvarint(), d.uvarint(), d.of(version)
+	var rs idRuns
+	for n > 0 && d.err == nil {
+		id := DeliveryID{d.uvarint(), uint32(d.uvarint()), d.of(version)}
 		run := d.uvarint()
-		if run > n-uint64(len(ids)) {
+		if run == 0 || run > n || id.Ordinal+run < run {
 			d.err = errShort
 			return nil
 		}
-		for i := range run {
-			ids = append(ids, DeliveryID{ordinal + i, uint32(k), of})
-		}
+		n -= run
+		rs = append(rs, idRun{id, uint32(run)})
 	}
-	return ids
+	return rs
 }
 
 // of reads how many deliveries an event has.

@@ -50,7 +50,7 @@ func (l *Lane) total() Counts {
 // openRequest is a request that has begun and not ended.
 type openRequest struct {
 	action string
-	ids    []DeliveryID
+	ids    idRuns
 	at     int64 // milliseconds since 1970
 	size   uint64
 	again  bool // some of it was sent before
@@ -65,17 +65,17 @@ func (l *Lane) began(o openRequest) {
 	if len(l.begun) >= 2*mostBegun {
 		l.begun = append(l.begun[:0], l.begun[mostBegun:]...)
 	}
-	l.begun = append(l.begun, Begun{o.action, time.UnixMilli(o.at), len(o.ids), int(o.size)})
+	l.begun = append(l.begun, Begun{o.action, time.UnixMilli(o.at), o.ids.count(), int(o.size)})
 }
 
 // passed says whether all of its deliveries are before an ordinal.
 func (o openRequest) passed(ordinal uint64) bool {
-	return !slices.ContainsFunc(o.ids, func(id DeliveryID) bool { return id.Ordinal >= ordinal })
+	return o.ids.top() < ordinal
 }
 
 // ended is a finished request, or verdicts without a request, above the mark.
 type ended struct {
-	ids    []DeliveryID
+	ids    idRuns
 	def    Outcome // outcome of all ids except those in except
 	reason string
 	except []Verdict
@@ -116,7 +116,7 @@ func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 		wholes[id.Ordinal] = w
 	}
 	for _, o := range l.open {
-		for _, id := range o.ids {
+		for id := range o.ids.all() {
 			if _, done := s.settled[id.Name()]; !done && id.Ordinal >= l.mark.Ordinal {
 				w := wholes[id.Ordinal]
 				w.Doubted = true
@@ -140,7 +140,7 @@ func (l *Lane) Begin(action string, ids []DeliveryID, size int, again bool) (uin
 	}
 	now := r.opt.Now()
 	l.nextID++
-	id, o := l.nextID, openRequest{action: action, ids: slices.Clone(ids), at: now.UnixMilli(), size: uint64(size),
+	id, o := l.nextID, openRequest{action: action, ids: runsOf(ids), at: now.UnixMilli(), size: uint64(size),
 		again: again}
 	l.open[id] = o
 	l.sent.add(o)
@@ -188,9 +188,7 @@ func (l *Lane) Settle(vs []Verdict, dead []DeadLetter) error {
 }
 
 func (l *Lane) end(e ended) {
-	for _, id := range e.ids {
-		e.top = max(e.top, id.Ordinal)
-	}
+	e.top = e.ids.top()
 	for _, v := range e.except {
 		e.top = max(e.top, v.ID.Ordinal)
 	}

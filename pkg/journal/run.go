@@ -506,7 +506,7 @@ func (l *Lane) resume() *State {
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
 		o := l.open[id]
 		req := Request{Action: o.action, Begun: time.UnixMilli(o.at)}
-		for _, d := range o.ids {
+		for d := range o.ids.all() {
 			if d.Ordinal < l.mark.Ordinal {
 				continue
 			}
@@ -533,7 +533,7 @@ func (s *State) add(e ended) {
 			s.settled[v.ID.Name()] = v
 		}
 	}
-	for _, id := range e.ids {
+	for id := range e.ids.all() {
 		v, ok := special[id.Name()]
 		if !ok {
 			v = Verdict{ID: id, Outcome: e.def, Reason: e.reason}
