@@ -183,7 +183,8 @@ type caps struct {
 
 	overheadFor func(key string) int // nil: overhead is the same for every group
 
-	plan *destination.ActionPlan
+	plan  *destination.ActionPlan
+	usual int // deliveries in the largest of the last batches: the next one's memory is made for as many
 }
 
 // within keeps a request within what a rate lets through in its time: all of a larger one would go at once.
@@ -206,7 +207,8 @@ func (c *caps) around(g *destination.Group) int {
 }
 
 func capsOf(p *destination.ActionPlan) caps {
-	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem, p.OverheadFor, p}
+	c := caps{events: p.Limits.BatchEvents.N, bytes: p.Limits.BatchBytes.N, overhead: p.Overhead, per: p.PerItem,
+		overheadFor: p.OverheadFor, plan: p}
 	if c.events <= 0 {
 		c.events = defaultBatchEvents
 	}
@@ -349,7 +351,7 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	}
 	if b == nil {
 		b = &Packed[T]{Group: it.group(), To: it.to, record: it.record, apart: it.apart, opened: p.nOpened}
-		b.Bytes = c.around(&b.Group)
+		b.Bytes, b.Values = c.around(&b.Group), make([]T, 0, c.usual)
 		p.nOpened++
 		p.open[it.key()] = b
 		p.opened = append(p.opened, b)
@@ -409,6 +411,8 @@ func (p *Packer[T]) close(b *Packed[T]) {
 	p.nClosed++
 	b.closed = p.nClosed
 	p.held -= b.held
+	c := &p.caps[b.Group.Action]
+	c.usual = max(len(b.Values), c.usual*3/4)
 	if p.order {
 		for _, u := range b.users {
 			for i, other := range u.in {

@@ -24,16 +24,22 @@ func (r *room) lend(part estimate, left float64) []byte {
 	from := len(r.buf)
 	if from == 0 {
 		all := float64(part.most) * left
+		enough := all
 		if r.inTurn {
-			all = float64(part.usual)*left + float64(part.most-part.usual)
+			enough = float64(part.usual) * left
+			all = enough + float64(part.most-part.usual)
 		}
-		if cap(r.buf) < int(all) {
+		if cap(r.buf) < int(enough) { // what nearly fits is kept: estimates go up and down
 			r.buf = make([]byte, 0, int(all*1.05))
 		}
 	} else if cap(r.buf)-from < part.usual {
 		return make([]byte, 0, part.most) // as seldom happens
 	}
-	r.buf = r.buf[:min(from+part.most, cap(r.buf))]
+	if r.inTurn {
+		r.buf = r.buf[:cap(r.buf)] // nobody else takes any of it until the part gives back what it has not used
+	} else {
+		r.buf = r.buf[:min(from+part.most, cap(r.buf))]
+	}
 	return r.buf[from:from:len(r.buf)]
 }
 

@@ -13,7 +13,7 @@ func TestRoom(t *testing.T) {
 	write := func(lent []byte, n int, c byte) []byte { return append(lent, bytes.Repeat([]byte{c}, n)...) }
 	for name, sizes := range map[string][]int{
 		"as expected": {100, 100, 100, 100}, "small": {0, 10, 0, 90}, "more": {130, 130, 130, 130},
-		"too large": {100, 500, 100, 100},
+		"too large": {100, 500, 100, 100}, "one is large": {100, 60, 180, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := room{inTurn: true}
@@ -23,6 +23,9 @@ func TestRoom(t *testing.T) {
 				for i, n := range sizes {
 					lent := r.lend(part, float64(len(sizes)-i))
 					made = append(made, write(lent, n, byte('a'+i)))
+					if n == 180 && cap(lent) < n {
+						t.Error("what earlier parts have left over is not lent")
+					}
 					r.back(made[i])
 				}
 				for i, n := range sizes {
@@ -36,6 +39,11 @@ func TestRoom(t *testing.T) {
 				r.buf = r.buf[:0]
 			}
 		})
+	}
+	// Estimates go up and down: memory that is nearly enough is kept.
+	kept := room{inTurn: true, buf: make([]byte, 0, 410)}
+	if kept.lend(part, 4); cap(kept.buf) != 410 {
+		t.Errorf("memory for 410 bytes was replaced by memory for %d", cap(kept.buf))
 	}
 	// Parts that are routed at the same time give nothing back that lies before another one's memory.
 	var r room
