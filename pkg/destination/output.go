@@ -4,6 +4,8 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/payload"
@@ -36,6 +38,7 @@ type scratch struct {
 	bodyIn   body.Input
 	items    itemWriter
 	joined   []byte
+	results  [64]*Result // recent ones of deliveries that are not sent
 	routed   int
 	in       Input
 }
@@ -228,14 +231,19 @@ func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	d.arena = append(buf, ',')
 }
 
-// settled is the result of a delivery that is not sent. Most have the one before them, with which they share it.
+// settled is the result of a delivery that is not sent. There are few different ones, which many deliveries share.
 func (d *Deliveries) settled(outcome Outcome, reason Reason, detail string) *Result {
-	r := d.before
-	if r == nil || r.Outcome != outcome || r.Reason != reason || r.Detail != detail {
-		r = &Result{Outcome: outcome, Reason: reason, Detail: detail}
-		d.before = r
+	is := func(r *Result) bool {
+		return r != nil && r.Outcome == outcome && r.Reason == reason && r.Detail == detail
 	}
-	return r
+	if !is(d.before) { // that of the delivery before is so most often
+		at := &d.results[xxh3.HashString(detail)%uint64(len(d.results))]
+		if !is(*at) {
+			*at = &Result{Outcome: outcome, Reason: reason, Detail: detail}
+		}
+		d.before = *at
+	}
+	return d.before
 }
 
 // Reject settles the delivery being written: the partner would never accept it.

@@ -733,9 +733,8 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 	}
 	mapped, err := sub.program.Run(&out.resolver, root)
 	if err != nil {
-		var invalid *payload.InvalidError
 		reason := Invalid
-		if errors.As(err, &invalid) && missingIdentity(invalid, a.Fields) {
+		if invalid, ok := errors.AsType[*payload.InvalidError](err); ok && missingIdentity(invalid, a.Fields) {
 			reason = MissingIdentity
 		}
 		w.Reject(reason, err.Error())
@@ -814,28 +813,18 @@ func span(d time.Duration) string {
 // missingIdentity says whether a missing field that identifies the user is all that an action lacks, so that the
 // event is counted under that reason.
 func missingIdentity(err *payload.InvalidError, fields []payload.Field) bool {
-	if len(err.Problems) != 1 || !strings.Contains(err.Problems[0], "missing the required field") {
+	if len(err.Problems) != 1 {
 		return false
 	}
-	for _, f := range fields {
-		if f.Required && strings.Contains(err.Problems[0], "'"+f.Key+"'") {
-			switch k := strings.ToLower(f.Key); k {
-			case "user_id",
-				"userid",
-				"distinct_id",
-				"external_id",
-				"email",
-				"person_id",
-				"client_id",
-				"clientid",
-				"identity",
-				"anonymous_id":
-				return true
-			}
-		}
-	}
-	return false
+	_, rest, _ := strings.Cut(err.Problems[0], "missing the required field '")
+	key, _, ok := strings.Cut(rest, "'")
+	return ok && slices.ContainsFunc(fields, func(f payload.Field) bool { return f.Required && f.Key == key }) &&
+		slices.ContainsFunc(identities[:], func(name string) bool { return strings.EqualFold(name, key) })
 }
+
+// identities are names of fields that identify the user.
+var identities = [...]string{"user_id", "userid", "distinct_id", "external_id", "email", "person_id", "client_id",
+	"clientid", "identity", "anonymous_id"}
 
 // optedOut reads the event's integrations object: one of the destination's names decides, else "All", else the
 // event is sent.

@@ -553,12 +553,20 @@ func (v Value) AppendString(dst []byte) []byte {
 	return append(dst, v.Raw()...)
 }
 
-// Text is AppendString as a string.
-func (v Value) Text() string {
-	if b, ok := v.Plain(); ok {
-		return string(b)
+// Text is AppendString as a string. It is so short that the compiler puts it into whoever calls
+// it: there, a text of up to 32 bytes that is only looked at (compared, searched, counted) stays
+// on the stack.
+func (v Value) Text() string { return string(v.decoded()) }
+
+// decoded is AppendString, without copying where nothing has to be decoded.
+func (v Value) decoded() []byte {
+	if v.kind == String && v.escaped() {
+		return appendUnescaped(nil, v.text())
 	}
-	return string(v.AppendString(nil))
+	if v.kind == String {
+		return v.text()
+	}
+	return v.Raw()
 }
 
 // IsText says that the value is a String whose decoded text is s. It does not

@@ -107,7 +107,11 @@ func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 			dst, ok = s.convert(dst, raw, k, null)
 		}
 		if !ok {
-			s.problem(r, "must be "+s.wants(null)+" but it was "+gotType(k))
+			wants := s.wants[0]
+			if null {
+				wants = s.wants[1]
+			}
+			s.problem(r, "must be ", wants, " but it was ", gotType(k))
 			dst = append(dst, raw...)
 		}
 	}
@@ -253,24 +257,17 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 // messages.
 func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 	ok = true
-	fail := func(what string) {
+	fail := func(what ...string) {
 		ok = false
 		if r != nil {
-			s.problem(r, what)
+			s.problem(r, what...)
 		}
 	}
 	k := jsonval.KindOf(v)
 	if s.enum != nil && !(null && k == event.Null) &&
 		!slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) }) &&
 		!slices.ContainsFunc(s.enum, func(c []byte) bool { return jsonval.Same(c, v) }) {
-		list := make([]string, len(s.enum))
-		for i, c := range s.enum {
-			list[i] = string(c)
-		}
-		if s.AllowNull {
-			list = append(list, "null")
-		}
-		fail("must be one of: " + humanList(list))
+		fail("must be one of: ", s.choices)
 	}
 	switch {
 	case s.Multiple: // as in Segment, only choices reach the elements of an array
@@ -306,35 +303,26 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 
 // lacks notes that a required member is missing.
 func (s *schema) lacks(r *Resolver, f *schema) {
-	s.problem(r, "is missing the required field '"+f.Key+"'")
+	s.problem(r, "is missing the required field '", f.Key, "'")
 }
 
-func (s *schema) problem(r *Resolver, what string) {
-	path := string(r.trail)
-	where := capitalize(s.title)
-	if s.Multiple && strings.Count(path, "/") > 1 && path[len(path)-1] >= '0' && path[len(path)-1] <= '9' {
-		where = "The value at " + path
+// problem notes what is wrong with the value at hand.
+func (s *schema) problem(r *Resolver, what ...string) {
+	now := &r.now
+	if bytes.Count(now.problems, []byte(endOfProblem)) >= 100 {
+		return
 	}
-	if len(r.now.problems) < 100 {
-		r.now.problems = append(r.now.problems, where+" "+what+".")
+	path := r.trail
+	if s.Multiple && bytes.Count(path, []byte("/")) > 1 && path[len(path)-1] >= '0' && path[len(path)-1] <= '9' {
+		now.problems = append(append(now.problems, "The value at "...), path...)
+	} else {
+		now.problems = append(now.problems, s.title...)
 	}
-}
-
-// wants names the types that a field accepts, for messages.
-func (s *schema) wants(null bool) string {
-	var types []string
-	switch s.Type {
-	case TypeDatetime:
-		types = []string{"string", "number"}
-	case TypeText, TypePassword:
-		types = []string{"string"}
-	default:
-		types = []string{s.Type.String()}
+	now.problems = append(now.problems, ' ')
+	for _, text := range what {
+		now.problems = append(now.problems, text...)
 	}
-	if null {
-		types = append(types, "null")
-	}
-	return jsonval.Article(types[0]) + " " + humanList(types)
+	now.problems = append(append(now.problems, '.'), endOfProblem...)
 }
 
 func integral(raw []byte) bool {
@@ -374,10 +362,19 @@ func humanList(list []string) string {
 	return strings.Join(list[:len(list)-1], ", ") + ", or " + list[len(list)-1]
 }
 
+// gotType is what messages call a value of a kind.
 func gotType(k event.Kind) string {
 	switch k {
-	case event.Null, event.Missing:
-		return jsonval.KindName(k)
+	case event.Bool:
+		return "a boolean"
+	case event.Number:
+		return "a number"
+	case event.String:
+		return "a string"
+	case event.Array:
+		return "an array"
+	case event.Object:
+		return "an object"
 	}
-	return jsonval.Article(jsonval.KindName(k)) + " " + jsonval.KindName(k)
+	return jsonval.KindName(k)
 }

@@ -109,9 +109,8 @@ func isMissing(where, key string) string {
 	return where + " is missing the required field '" + key + "'."
 }
 
-// missing lists the required fields that are not in the payload.
-func (p *Program) missing(r *Resolver) []string {
-	var problems []string
+// missing appends the required fields that are not in the payload.
+func (p *Program) missing(r *Resolver, problems []byte) []byte {
 	s := &r.now
 	for i := range p.schema.rules {
 		rl := &p.schema.rules[i]
@@ -121,21 +120,21 @@ func (p *Program) missing(r *Resolver) []string {
 		}
 		f := p.schema.byKey[rl.path[0]]
 		if s.refs[f.number] == absent {
-			problems = append(problems, f.lacked.Problems...)
+			problems = append(problems, f.lacked.noted...)
 		} else if len(rl.path) == 2 {
 			raw := find(s.given, rl.path[0])
 			g := f.byKey[rl.path[1]]
 			if v := memberOf(raw, rl.path[1]); jsonval.KindOf(raw) == event.Object && g.drops(v, true) {
-				problems = append(problems, isMissing(capitalize(f.title), rl.path[1]))
+				problems = append(append(problems, isMissing(f.title, rl.path[1])...), endOfProblem...)
 			}
 		}
 		if len(problems) > before {
-			problems = append(problems, `The root value must match "then" schema.`)
+			problems = append(append(problems, `The root value must match "then" schema.`...), endOfProblem...)
 		}
 	}
 	for _, f := range p.schema.needed {
 		if s.refs[f.number] == absent {
-			problems = append(problems, f.lacked.Problems...)
+			problems = append(problems, f.lacked.noted...)
 		}
 	}
 	return problems

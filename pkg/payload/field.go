@@ -81,10 +81,23 @@ type Test struct {
 	Value mapping.Value // a literal
 }
 
-// InvalidError lists every rule that a payload breaks.
-type InvalidError struct{ Problems []string }
+// InvalidError lists every rule that a payload breaks. Payloads that break the same rules share one: nobody changes it.
+type InvalidError struct {
+	Problems []string
+	noted    string // see payloadScratch.problems
+	text     string
+}
 
-func (e *InvalidError) Error() string { return strings.Join(e.Problems, " ") }
+// invalid makes the error of what was noted: texts that each end in endOfProblem.
+func invalid(noted string) *InvalidError {
+	problems := strings.Split(strings.TrimSuffix(noted, endOfProblem), endOfProblem)
+	return &InvalidError{problems, noted, strings.Join(problems, " ")}
+}
+
+// endOfProblem ends each problem that is noted. It stands in none: they consist of names that partners declare.
+const endOfProblem = "\x00"
+
+func (e *InvalidError) Error() string { return e.text }
 
 // Defaults is the mapping that consists of the fields' defaults.
 func Defaults(fields []Field) mapping.Value {

@@ -3,6 +3,8 @@ package payload
 import (
 	"iter"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
@@ -16,7 +18,19 @@ type payloadScratch struct {
 	out      []byte      // the text of the made fields
 	order    []uint16    // the fields that are present, if the mapping does not tell this beforehand
 	given    []given     // values before coercion, for conditions
-	problems []string
+	problems []byte      // each ends in endOfProblem
+	noted    []byte      // all of them, with what is missing before the others
+
+	known [64]*InvalidError // recent ones: many events break the same rules
+}
+
+// invalid is the error of what was noted.
+func (s *payloadScratch) invalid() *InvalidError {
+	at := &s.known[xxh3.Hash(s.noted)%uint64(len(s.known))]
+	if *at == nil || (*at).noted != string(s.noted) {
+		*at = invalid(string(s.noted))
+	}
+	return *at
 }
 
 const (
@@ -43,7 +57,7 @@ type given struct {
 
 // reset prepares for a payload with n fields.
 func (s *payloadScratch) reset(n int) {
-	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
+	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], s.problems[:0]
 	if cap(s.refs) < n {
 		s.refs, s.made = make([]event.Ref, n), make([]madeField, n)
 	}

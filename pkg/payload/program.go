@@ -198,7 +198,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	} else {
 		v := p.whole.Resolve(&r.Resolver, in)
 		if r.Err() == nil && v.Kind != event.Object {
-			s.problems = append(s.problems, "The root value must be an object but it was "+gotType(v.Kind)+".")
+			s.problems = append(s.problems, "The root value must be an object but it was "+gotType(v.Kind)+"."+endOfProblem...)
 		} else if v.Kind == event.Object {
 			jsonval.EachUnique(v.Raw, func(key, val []byte) {
 				v := mapping.Result{Raw: val, Kind: jsonval.KindOf(val)}
@@ -217,8 +217,8 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 		if lacked != nil && len(s.problems) == 0 && len(p.schema.rules) == 0 && len(p.schema.needed) == 1 {
 			return nil, lacked.lacked
 		}
-		if problems := append(p.missing(r), s.problems...); len(problems) > 0 {
-			return nil, &InvalidError{problems}
+		if s.noted = append(p.missing(r, s.noted[:0]), s.problems...); len(s.noted) > 0 {
+			return nil, s.invalid()
 		}
 	}
 	if size := len(s.out); size+len(s.refs)*in.Size() > mapping.MaxOutput {

@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -23,7 +24,7 @@ func (s *schema) field(key string) int {
 // schema is the compiled form of a field, or of the whole payload.
 type schema struct {
 	Field
-	title    string
+	title    string                 // begins with a capital
 	prefix   []byte                 // "key":
 	str      bool                   // it is one of the text types
 	checked  bool                   // there is more to check than the type
@@ -41,6 +42,8 @@ type schema struct {
 	nullable bool
 	asIs     [event.Object + 1]bool // kinds that need neither coercion nor checks
 	enum     [][]byte               // choices as JSON
+	choices  string                 // the same in words
+	wants    [2]string              // the types that it accepts in words, without null and with it
 	rules    []rule                 // the conditions of the root's fields
 	tested   []string               // root fields that conditions test
 }
@@ -51,10 +54,7 @@ type rule struct {
 }
 
 func (s *schema) init(root bool) error {
-	s.title = s.Label
-	if s.title == "" {
-		s.title = s.Key
-	}
+	s.title = capitalize(cmp.Or(s.Label, s.Key))
 	s.path = "/" + s.Key
 	s.prefix = append(event.AppendQuoted(nil, s.Key), ':')
 	s.str = s.Type <= TypePassword
@@ -70,6 +70,7 @@ func (s *schema) init(root bool) error {
 			return fmt.Errorf("mapping: field %s: the choice %q is no %s", s.Key, c, s.Type)
 		}
 	}
+	s.words()
 	s.checked = s.enum != nil || s.Type == TypeString && (s.Format != "" || s.Minimum != 0 || s.Maximum != 0) ||
 		s.Type == TypeNumber && (s.Minimum != 0 || s.Maximum != 0)
 	s.obeyed = func(v event.Value) bool { return s.rulesOf(nil, v.Raw(), false) }
@@ -102,7 +103,7 @@ func (s *schema) init(root bool) error {
 		// In Segment an object with a conditionally required member loses
 		// its unconditional requirements.
 		c.required = c.required && (root || !conditional)
-		c.number, c.lacked = i, &InvalidError{[]string{isMissing("The root value", c.Key)}}
+		c.number, c.lacked = i, invalid(isMissing("The root value", c.Key)+endOfProblem)
 		if c.required {
 			s.needed = append(s.needed, c)
 		}
@@ -112,6 +113,31 @@ func (s *schema) init(root bool) error {
 		s.conditions()
 	}
 	return nil
+}
+
+// words prepares what messages say of the field.
+func (s *schema) words() {
+	if s.enum != nil {
+		var list []string
+		for _, c := range s.enum {
+			list = append(list, string(c))
+		}
+		if s.AllowNull {
+			list = append(list, "null")
+		}
+		s.choices = humanList(list)
+	}
+	types := []string{s.Type.String()}
+	switch s.Type {
+	case TypeDatetime:
+		types = []string{"string", "number"}
+	case TypeText, TypePassword:
+		types = []string{"string"}
+	}
+	for i := range s.wants {
+		s.wants[i] = jsonval.Article(types[0]) + " " + humanList(types)
+		types = append(types, "null")
+	}
 }
 
 // hash fills the hash table of the root's fields.
