@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 )
@@ -22,6 +25,8 @@ import (
 func TestEveryLimitIsKept(t *testing.T) {
 	byRoute := map[string]bool{"EventBytes": true, "Window": true}
 	told := map[string]bool{"Dedupe": true, "Gzip": true} // what a partner offers, no limit
+	inSeconds := map[string]string{"MaxTime": "retry seconds", "First": "seconds before a retry",
+		"Longest": "seconds between retries"}
 	whats := map[string]string{"Concurrency": "concurrency", "BatchEvents": "batch events", "BatchBytes": "batch bytes"}
 	for _, d := range testApp(nil).catalogue.All() {
 		s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: "all"})
@@ -51,6 +56,19 @@ func TestEveryLimitIsKept(t *testing.T) {
 					} else if !byRoute[name] && !told[name] {
 						t.Errorf("%s: who keeps %s?", d.Info.Slug, name)
 					}
+				case destination.Retries:
+					r := reflect.ValueOf(x)
+					for i := range r.NumField() {
+						switch member := r.Type().Field(i).Name; {
+						case member == "Docs":
+						case member == "Attempts":
+							ask(action, "attempts", float64(x.Attempts), 0, x.Docs)
+						case inSeconds[member] != "":
+							ask(action, inSeconds[member], time.Duration(r.Field(i).Int()).Seconds(), 0, x.Docs)
+						default:
+							t.Errorf("who keeps %s of retries?", member)
+						}
+					}
 				default:
 					if !byRoute[name] && !told[name] {
 						t.Errorf("%s: who keeps %s?", d.Info.Slug, name)
@@ -68,6 +86,72 @@ func TestEveryLimitIsKept(t *testing.T) {
 			}
 			walk(a.Slug, limits)
 		}
+	}
+}
+
+// TestDeclaredAttempts: a partner that declares how often it wants to be asked is asked that often, unless the user wants
+// less, or more in spite of it; what is declared is told, as text and as JSON, with its source.
+func TestDeclaredAttempts(t *testing.T) {
+	const docs = "https://patient.example/retries"
+	type settings struct{}
+	asked := 0 // the requests come one after the other
+	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer partner.Close()
+	patient := destination.Spec[settings]{
+		Info:    destination.Info{Slug: "patient", Name: "Patient", Summary: "a partner for tests", Docs: docs, Backfill: "none"},
+		BaseURL: func(*settings) string { return partner.URL },
+		Limits: destination.Limits{BatchEvents: destination.Cap{N: 1, Docs: docs}, Retries: destination.Retries{Attempts: 3,
+			MaxTime: 2 * time.Minute, First: 10 * time.Millisecond, Longest: 20 * time.Millisecond, Docs: docs}},
+		Success: []destination.Success{{Any: true}},
+		Actions: destination.Actions{destination.Action("send", "Send").On(`type = "track"`).Post("/", body.Payload())},
+	}.Destination()
+	run := func(args ...string) (code int, out, errOut string) {
+		a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
+		a.catalogue = destination.Catalogue{destination.Lazy("patient", func() destination.Destination { return patient })}
+		code = a.execute(context.Background(), args)
+		return code, fmt.Sprint(a.out), fmt.Sprint(a.err)
+	}
+	in := file(t, "in.jsonl", `{"type":"track","event":"E","messageId":"m","userId":"u"}`+"\n")
+	for name, c := range map[string]struct {
+		opts  []string
+		code  int
+		asked int
+	}{
+		"as declared":  {nil, 3, 3},
+		"fewer":        {[]string{"patient.retry=2"}, 3, 2},
+		"more":         {[]string{"patient.retry=5"}, 2, 0},
+		"more, wanted": {[]string{"patient.retry=5", "patient.override_limits=true"}, 3, 5},
+	} {
+		asked = 0
+		args := []string{"forward", "--from", in, "--to", "patient", "-o", "json"}
+		for _, o := range c.opts {
+			args = append(args, "--opt", o)
+		}
+		code, out, errOut := run(args...)
+		if code != c.code || asked != c.asked || code == 3 && summaryOf(t, out).Destinations[0].Rejected["exhausted"] != 1 {
+			t.Errorf("%s: asked %d times, exit code %d: %s%s", name, asked, code, out, errOut)
+		}
+	}
+	_, text, _ := run("destinations", "show", "patient")
+	_, data, _ := run("destinations", "show", "patient", "-o", "json")
+	for _, want := range []string{"3 attempts of a delivery (" + docs + ")", "2m of attempts of a delivery (" + docs + ")",
+		"10ms before something is sent again", "20ms at most before something is sent again",
+		"a delivery is tried at most 3 times, and for at most 2m"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in %s", want, text)
+		}
+	}
+	var d struct{ Limits struct{ Retry any } }
+	if err := json.Unmarshal([]byte(data), &d); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"attempts": 3.0, "max_seconds": 120.0, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.02,
+		"docs": docs}
+	if !reflect.DeepEqual(d.Limits.Retry, any(want)) {
+		t.Errorf("the JSON has %v, want %v", d.Limits.Retry, want)
 	}
 }
 

@@ -236,6 +236,11 @@ func TestCatalogue(t *testing.T) {
 			check("batch events", float64(l.BatchEvents.N), l.BatchEvents.Docs)
 			check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
 			check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
+			check("retries", float64(l.Retries.Attempts)+(l.Retries.MaxTime+l.Retries.First+l.Retries.Longest).Seconds(),
+				l.Retries.Docs)
+			if r := l.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
+				t.Errorf("%s: no lane can keep these retries: %+v", d.Info.Slug, r)
+			}
 			check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
 		}
 		lacking := false

@@ -28,6 +28,7 @@ type Settings struct {
 const (
 	importDocs = "https://developer.mixpanel.com/reference/import-events"
 	engageDocs = "https://developer.mixpanel.com/reference/profile-set"
+	againDocs  = "https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded"
 	groupsDocs = "https://developer.mixpanel.com/reference/group-set-property"
 )
 
@@ -68,6 +69,8 @@ func New() destination.Destination {
 				Violation: "rejects the event", Docs: importDocs},
 			Dedupe: destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
 			Gzip:   destination.Cap{N: 1, Docs: importDocs},
+			// a 429 comes without Retry-After
+			Retries: destination.Retries{First: 2 * time.Second, Longest: time.Minute, Docs: againDocs},
 		},
 		// The endpoints that take ?verbose=1 say 200 also when they refuse, and when the token in the items is not that
 		// of a project.

@@ -59,21 +59,20 @@ func options() []option {
 			text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
 		{"base_url", "instead of the partner's scheme, host and path prefix", likeForm(`^[Hh][Tt][Tt][Pp][Ss]?://`),
 			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
-		{"retry", "{attempts: 8, max_time: 15m}, or on the command line attempts=8,max_time=15m; a partner that only says " +
-			"429 is asked " +
-			"again, later each time, without end, or until max_time, if you set it: then the destination stops", retryForm(),
-			(*Opened).readRetry},
+		{"retry", "{attempts: 8, max_time: 15m}, or on the command line attempts=8,max_time=15m; may lower what the partner " +
+			"declares, more needs override_limits: true. A partner that only says 429 is asked again, later each time, " +
+			"without end, or until max_time, if you set it: then the destination stops", retryForm(), (*Opened).readRetry},
 		{"in_doubt", "what becomes of requests that were without an answer at a crash: resend (default) or hold",
 			wordForm(doubts...), text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
 		{"trigger_live", "true has events of more than a day ago start what new ones start: messages, campaigns, " +
 			"deletions (see help backfill); without it a run stops before the first that would",
 			form{"type": list("boolean", "string")}, text(boolean, func(o *Opened, b bool) { o.Options.TriggerLive = b })},
-		{"override_limits", "true lets rate and concurrency exceed the partner's limits",
+		{"override_limits", "true lets rate, concurrency and retry exceed the partner's limits",
 			form{"type": list("boolean", "string")}, text(boolean, overriding)},
 	}
 }
 
-// overriding does nothing: rate and concurrency look at what was written.
+// overriding does nothing: rate, concurrency and retry look at what was written.
 func overriding(*Opened, bool) {}
 
 // OptionReference lists the options of destinations for help: each with what it is, in
@@ -330,6 +329,13 @@ func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 // readRetry reads {attempts: 5, max_time: 10m}, or, as on the command line, 5, 10m
 // or attempts=5,max_time=10m.
 func (o *Opened) readRetry(_ string, n *yaml.Node, p *problems) {
+	declared := o.Spec.Limits.Retries
+	above := func(line int, what, partners string) {
+		if !o.overrides() {
+			p.add(line, "%s: retry %s above the partner's %s (%s); set override_limits: true if you know better",
+				o.Name, what, partners, declared.Docs)
+		}
+	}
 	set := func(line int, key, value string) {
 		switch key {
 		case "attempts":
@@ -337,13 +343,17 @@ func (o *Opened) readRetry(_ string, n *yaml.Node, p *problems) {
 			if want != "" {
 				p.add(line, "%s: retry attempts have to be %s, not %q", o.Name, want, value)
 			}
-			o.Options.Attempts = k
+			if o.Options.Attempts = k; declared.Attempts > 0 && k > declared.Attempts {
+				above(line, "attempts "+value+" are", strconv.Itoa(declared.Attempts))
+			}
 		case "max_time":
 			d, want := duration(value)
 			if want != "" {
 				p.add(line, "%s: retry max_time has to be %s, not %q", o.Name, want, value)
 			}
-			o.Options.MaxTime = d
+			if o.Options.MaxTime = d; declared.MaxTime > 0 && d > declared.MaxTime {
+				above(line, "max_time "+value+" is", declared.MaxTime.String())
+			}
 		default:
 			p.add(line, "%s: retry: %s", o.Name, setting.Unknown(key, "key", []string{"attempts", "max_time"}))
 		}

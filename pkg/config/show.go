@@ -60,7 +60,7 @@ func (w *World) retry(d *Destination) map[string]any {
 	if len(p.errs) > 0 {
 		return nil
 	}
-	patience := o.Options.VerdictOptions.WithDefaults()
+	patience := o.Options.VerdictOptions.WithDefaults(o.Spec.Limits.Retries)
 	return map[string]any{"attempts": patience.Attempts, "max_time": patience.MaxTime.String()}
 }
 

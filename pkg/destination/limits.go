@@ -87,6 +87,22 @@ type PastOf struct {
 	Docs         string
 }
 
+// Retries are how often, for how long and at what intervals a partner wants what it has not taken to be sent again, as it
+// documents that. What is zero is left to the engine. A user may lower Attempts and MaxTime; more than declared needs
+// override_limits, as a higher rate does.
+type Retries struct {
+	// Attempts is how often one delivery is sent, the first time included. Being told that there was too much (429) is
+	// no attempt. A batch that has failed as a whole to the last is then sent in parts, as one delivery may be the cause.
+	Attempts int
+	// MaxTime is how long one delivery is tried, from its first attempt: with the next answer that is later than that it
+	// is given up. Neither counts while a partner accepts nothing and the lane may wait for it (input that is followed).
+	MaxTime time.Duration
+	// First is the shortest wait before the second attempt, and after a 429; before each further one it is twice as long,
+	// but no longer than Longest. A Retry-After or a [Saying.Wait] that is longer goes before.
+	First, Longest time.Duration
+	Docs           string // the partner's URL for the numbers
+}
+
 // Dedupe is how a partner recognises a repeated event.
 type Dedupe struct {
 	Field  string
@@ -97,9 +113,10 @@ type Dedupe struct {
 // Limits are what a destination declares: those of its lane, and defaults for its actions.
 type Limits struct {
 	// Of the lane.
-	Rates       []Rate // of all requests together
-	Concurrency Cap    // requests in flight
-	Gzip        Cap    // N == 1: the partner accepts Content-Encoding: gzip
+	Rates       []Rate  // of all requests together
+	Concurrency Cap     // requests in flight
+	Gzip        Cap     // N == 1: the partner accepts Content-Encoding: gzip
+	Retries     Retries // of what was not taken
 
 	// Of each action that does not declare its own.
 	BatchEvents Cap // deliveries in a request; 0: the engine's default, 1: no batching
@@ -114,6 +131,7 @@ type LaneLimits struct {
 	Rates       []Rate
 	Concurrency Cap
 	Gzip        Cap
+	Retries     Retries
 }
 
 // ActionLimits hold for the requests of one action. Its rates apply in addition to the lane's. The engine keeps
@@ -128,7 +146,7 @@ type ActionLimits struct {
 }
 
 // Lane returns the limits of the whole lane.
-func (l Limits) Lane() LaneLimits { return LaneLimits{l.Rates, l.Concurrency, l.Gzip} }
+func (l Limits) Lane() LaneLimits { return LaneLimits{l.Rates, l.Concurrency, l.Gzip, l.Retries} }
 
 // Or fills what an action leaves open with the destination's defaults.
 func (a ActionLimits) Or(l Limits) ActionLimits {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -119,19 +120,55 @@ func (b *breaker) succeed() { *b = breaker{} }
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffMost = 60 * time.Second
+	mostJitter  = 5 * time.Second // on top of a declared wait
 )
 
-// backoff is exponential, with full jitter.
-func backoff(attempt int, jitter float64) time.Duration {
-	return time.Duration(jitter * float64(min(backoffBase<<min(attempt, 20), backoffMost)))
+// waits are how long to wait before something is sent again, as the partner declares it: the first time, and at most.
+// Zero: it declares nothing of the kind. jitter is a random number below 1.
+type waits struct{ first, longest time.Duration }
+
+// doubled is a wait that is twice as long each time, from its n-th time on, but no longer than longest. Unless the
+// partner has declared them, first and longest are the engine's.
+func (w waits) doubled(n int, first, longest time.Duration) time.Duration {
+	d := cmp.Or(w.first, first)
+	longest = cmp.Or(w.longest, max(longest, w.first))
+	for ; n > 0 && d < longest; n-- {
+		d *= 2
+	}
+	return min(d, longest)
 }
 
-// patienceOf is the longest time in which a delivery can use up this many attempts. When the partner has failed
-// everything for that long, the lane no longer spends all attempts on each delivery.
-func patienceOf(attempts int) time.Duration {
-	var d time.Duration
-	for i := range attempts {
-		d += min(backoffBase<<min(i, 20), backoffMost)
+// backoff is the wait of a delivery after so many attempts. It is exponential, with full jitter: unless the partner has
+// declared how long it is at least.
+func (w waits) backoff(attempts int, jitter float64) time.Duration {
+	if w.first > 0 {
+		return w.atLeast(attempts-1, jitter)
+	}
+	return time.Duration(jitter * float64(w.doubled(attempts, backoffBase, backoffMost)))
+}
+
+// limited is the wait after a partner has said n times in a row, and once more, that there was too much.
+func (w waits) limited(n int, jitter float64) time.Duration {
+	if w.first > 0 {
+		return w.atLeast(n, jitter)
+	}
+	d := w.doubled(n, limitedBase, limitedMost)
+	return d/2 + time.Duration(jitter*float64(d/2))
+}
+
+// atLeast is a declared wait, and a bit more, so that not everybody comes back at the same time.
+func (w waits) atLeast(n int, jitter float64) time.Duration {
+	d := w.doubled(n, w.first, backoffMost)
+	return d + time.Duration(jitter*float64(min(d/2, mostJitter)))
+}
+
+// patience is the longest time in which a delivery can use up its attempts. When the partner has failed everything for
+// that long, the lane no longer spends all attempts on each delivery.
+func (o *VerdictOptions) patience() (d time.Duration) {
+	for i := range o.Attempts {
+		if d += o.waits.doubled(i, backoffBase, backoffMost); d >= o.MaxTime {
+			return o.MaxTime
+		}
 	}
 	return d
 }
@@ -153,23 +190,22 @@ const (
 )
 
 // again returns how long to wait after an answer to a request that began at a time.
-func (l *limited) again(now, began time.Time, jitter float64) time.Duration {
+func (l *limited) again(now, began time.Time, w waits, jitter float64) time.Duration {
 	if l.times > 0 && began.Before(l.at) {
 		return l.until.Sub(now) // it was under way when the partner said so for the first time
 	}
 	if l.times == 0 {
 		l.since = now
 	}
-	d := min(limitedBase<<min(l.times, 20), limitedMost)
-	d = d/2 + time.Duration(jitter*float64(d/2))
+	d := w.limited(l.times, jitter)
 	l.times, l.at, l.until = l.times+1, now, now.Add(d)
 	return d
 }
 
 // hopeless says whether the partner has failed everything for as long as one delivery may be retried. Then each
 // further delivery gets one attempt.
-func (b *breaker) hopeless(now time.Time, attempts int, maxTime time.Duration) bool {
-	return b.failures >= breakAfter+attempts && now.Sub(b.since) >= min(patienceOf(attempts), maxTime)
+func (b *breaker) hopeless(now time.Time, o *VerdictOptions) bool {
+	return b.failures >= breakAfter+o.Attempts && now.Sub(b.since) >= o.patience()
 }
 
 // reaction is what an answer means for the pace of the lane.
@@ -190,7 +226,7 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 	case a.accepted:
 		p.limited = limited{}
 	case a.limited:
-		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), jitter()))
+		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), p.waits, jitter()))
 	}
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))

@@ -62,19 +62,18 @@ const (
 const maxPanics = 10 // in a row, before the lane stops
 
 // withDefaults fills in what the user has left open.
-func (o Options) withDefaults() Options {
+func (o Options) withDefaults(partner *destination.LaneLimits) Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
-	later := o.MaxTime
-	o.VerdictOptions = o.VerdictOptions.WithDefaults()
-	o.later = later
+	o.VerdictOptions = o.VerdictOptions.WithDefaults(partner.Retries)
 	return o
 }
 
 func newLane(e *Engine, c *LaneConfig) *lane {
 	now := e.c.Now
-	plan, opt := c.Sender.Plan(), c.Options.withDefaults()
+	plan := c.Sender.Plan()
+	opt := c.Options.withDefaults(&plan.Limits)
 	l := &lane{e: e, c: c, plan: plan, started: now(), wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1)}
 	user := UserKey
 	if c.Event != nil {
@@ -89,7 +88,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.shown = map[destination.Reason]bool{}
 	l.pacer = newPacer(c, limitsOf(plan, opt), l.ledger.resumed.Pace, now())
 	l.pacer.began(l.ledger.resumed.Begun, l.ledger.resumed.Pace, now())
-	l.pacer.adapt = newAdaptive(pack.Concurrency)
+	l.pacer.adapt, l.pacer.waits = newAdaptive(pack.Concurrency), opt.waits
 	l.queue = newQueue(plan, pack, &l.ledger.live.Released)
 	l.reader = newReader(e.ring, l.ledger.mark, e.c.Linger)
 	l.reader.told = func(err error, again time.Duration) {
@@ -829,7 +828,7 @@ func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed b
 	broken := &l.pacer.breaker
 	l.verdicts.down = outage{is: broken.failures > 0 && now.Sub(broken.since) < opt.Outage, sure: broken.probing(),
 		since: broken.since.Sub(l.e.start)}
-	hopeless := !l.verdicts.down.is && broken.hopeless(now, opt.Attempts, opt.MaxTime)
+	hopeless := !l.verdicts.down.is && broken.hopeless(now, &opt.VerdictOptions)
 	if !crashed && l.bisector.divides(b, results, hopeless, now) {
 		if err := l.ledger.j.End(req, journal.Requeued, "", nil, nil); err != nil {
 			return err

@@ -49,6 +49,7 @@ type pacer struct {
 	paused  time.Time
 	held    time.Time // time until which a rate limit delays a request that is ready
 	adapt   adaptive
+	waits   waits
 	limited limited
 	breaker breaker
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,9 +13,10 @@ import (
 
 // VerdictOptions limit how long a lane retries what is not accepted.
 type VerdictOptions struct {
-	Attempts int // of one delivery; 0: 8
-	// MaxTime is that of one delivery, from its first attempt; 0: 15 min. What a partner does not take because there
-	// was too much (429) is not given up: if MaxTime is set, the lane stops once it has said so for that long.
+	Attempts int // of one delivery; 0: as the partner declares, else 8
+	// MaxTime is that of one delivery, from its first attempt; 0: as the partner declares, else 15 min. What a partner
+	// does not take because there was too much (429) is not given up: if the user has set MaxTime, the lane stops once
+	// the partner has said so for that long.
 	MaxTime time.Duration
 	// MaxErrors is how many events in a row may be rejected with the same answer, while nothing is accepted,
 	// before the lane stops; 0: 1,000, negative: no limit.
@@ -24,16 +26,19 @@ type VerdictOptions struct {
 	// archive should be finished some time.
 	Outage time.Duration
 
-	later time.Duration // MaxTime, if it is set
+	later time.Duration // MaxTime, if the user has set it
+	waits waits         // the partner's
 }
 
-// WithDefaults fills in what the user has left open.
-func (o VerdictOptions) WithDefaults() VerdictOptions {
+// WithDefaults fills in what the user has left open: what the partner declares, or else the engine's own numbers. It is
+// the only place that knows them.
+func (o VerdictOptions) WithDefaults(r destination.Retries) VerdictOptions {
+	o.later, o.waits = o.MaxTime, waits{r.First, r.Longest}
 	if o.Attempts <= 0 {
-		o.Attempts = 8
+		o.Attempts = cmp.Or(r.Attempts, 8)
 	}
 	if o.MaxTime <= 0 {
-		o.MaxTime = 15 * time.Minute
+		o.MaxTime = cmp.Or(r.MaxTime, 15*time.Minute)
 	}
 	if o.MaxErrors == 0 {
 		o.MaxErrors = 1000
@@ -206,7 +211,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		case journal.Requeued:
 			again = append(again, w)
 			if r.Reason != destination.Unauthorized {
-				if t := now.Add(max(backoff(int(w.attempts), v.jitter()), r.RetryAfter)); t.After(due) {
+				if t := now.Add(max(v.opt.waits.backoff(int(w.attempts), v.jitter()), r.RetryAfter)); t.After(due) {
 					due = t
 				}
 			}

@@ -46,6 +46,7 @@ type limitsView struct {
 	Window      *windowView `json:"window,omitempty"`
 	Dedupe      *dedupeView `json:"dedupe,omitempty"`
 	Gzip        bool        `json:"gzip,omitempty"`
+	Retry       *retryView  `json:"retry,omitempty"`
 }
 
 type rateView struct {
@@ -65,6 +66,14 @@ type windowView struct {
 	FutureSeconds float64 `json:"future_seconds,omitempty"`
 	Violation     string  `json:"violation,omitempty"`
 	Docs          string  `json:"docs,omitempty"`
+}
+
+type retryView struct {
+	Attempts       int     `json:"attempts,omitempty"`
+	MaxSeconds     float64 `json:"max_seconds,omitempty"`
+	FirstSeconds   float64 `json:"first_wait_seconds,omitempty"`
+	LongestSeconds float64 `json:"longest_wait_seconds,omitempty"`
+	Docs           string  `json:"docs,omitempty"`
 }
 
 type dedupeView struct {
@@ -176,6 +185,9 @@ func limitsOf(l destination.Limits) limitsView {
 	}
 	if w := l.Window; w.Past > 0 || w.Future > 0 {
 		v.Window = &windowView{seconds(w.Past), seconds(w.Future), w.Violation, w.Docs}
+	}
+	if r := l.Retries; r != (destination.Retries{}) {
+		v.Retry = &retryView{r.Attempts, seconds(r.MaxTime), seconds(r.First), seconds(r.Longest), r.Docs}
 	}
 	if d := l.Dedupe; d.Field != "" {
 		v.Dedupe = &dedupeView{d.Field, seconds(d.Window), d.Docs}

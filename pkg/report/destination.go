@@ -48,7 +48,7 @@ func Manual(w io.Writer, d destination.Destination) {
 	if !showLimits(w, "  ", d.Limits) {
 		fmt.Fprintln(w, "  none")
 	}
-	if p := (engine.VerdictOptions{}).WithDefaults(); !slices.Contains(d.Unused, "retry") {
+	if p := (engine.VerdictOptions{}).WithDefaults(d.Limits.Retries); !slices.Contains(d.Unused, "retry") {
 		fmt.Fprintf(w, "\nRETRIES\n  a delivery is tried at most %d times, and for at most %s; then it is a dead "+
 			"letter. `retry:` changes that.\n",
 			p.Attempts, Duration(p.MaxTime))
@@ -184,6 +184,19 @@ func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
 		if c.cap.N > 0 {
 			line(fmt.Sprintf(c.what, c.cap.N), c.cap.Docs)
 		}
+	}
+	r := l.Retries
+	if r.Attempts > 0 {
+		line(fmt.Sprintf("%d attempts of a delivery", r.Attempts), r.Docs)
+	}
+	if r.MaxTime > 0 {
+		line(fmt.Sprintf("%s of attempts of a delivery", Duration(r.MaxTime)), r.Docs)
+	}
+	if r.First > 0 {
+		line(fmt.Sprintf("%s before something is sent again, each time twice as long", Duration(r.First)), r.Docs)
+	}
+	if r.Longest > 0 {
+		line(fmt.Sprintf("%s at most before something is sent again", Duration(r.Longest)), r.Docs)
 	}
 	if l.Window.Past > 0 {
 		line(fmt.Sprintf("events of the last %s; the partner %s others",
