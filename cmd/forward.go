@@ -303,6 +303,14 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 	return report.Summary(w, s)
 }
 
+// tuneStart has Go's garbage collector wait until what commands read at their start is
+// there: it took a third of the time that `config check` takes with sixteen destinations.
+func (a *app) tuneStart() {
+	if _, set := a.env("GOGC"); !set {
+		a.collecting = stock.Collect(20<<20, 100)
+	}
+}
+
 // tuneMemory sets Go's garbage collector for a run, unless the user has. What moves is
 // mostly bytes without pointers in memory that is used again: collecting early costs next
 // to nothing and keeps the process small. Measured on a million events to one destination:
@@ -311,7 +319,8 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 func (a *app) tuneMemory(j *run.Job) {
 	if _, set := a.env("GOGC"); !set {
 		first := 36<<20 + int64(len(j.Destinations))*(4<<20)
-		stock.Collect(min(first, j.MemoryNeeded()/2), 20)
+		a.collecting.Stop()
+		a.collecting = stock.Collect(min(first, j.MemoryNeeded()/2), 20)
 	}
 	if _, set := a.env("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(j.MemoryNeeded())

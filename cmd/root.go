@@ -61,6 +61,7 @@ type app struct {
 	configGiven bool              // by --config, not found
 	hasProfile  bool              // by --profile or the environment, not remembered
 	profiles    profile.Files
+	collecting  runtime.Cleanup // of the heap, from tuneStart on
 }
 
 // Execute runs the command line and returns its exit code.
@@ -78,6 +79,7 @@ func Execute(b Build, args []string) int {
 	}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})
+	a.tuneStart()
 	return a.execute(context.Background(), args)
 }
 
