@@ -257,6 +257,12 @@ func (p *Program) Text(s *Scratch, in *Input) (text string, ok bool) {
 	return s.w.shared(s.w.textOf(&item{state: asRaw, bytes: s.room})), true
 }
 
+// Parse is a JSON text as a value, which is valid until something is written.
+func (s *Scratch) Parse(b []byte) (event.Value, error) {
+	s.w.parser.Reset()
+	return s.w.parser.ParseValue(b)
+}
+
 // Same is b as a string, for texts that occur again and again: recent ones are kept.
 func (s *Scratch) Same(b []byte) string { return s.w.shared(b) }
 
@@ -468,10 +474,9 @@ func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
 	if p.fixed {
 		return p.static, ""
 	}
-	s.w.begin(in, nil)
-	var buf [256]byte
-	out, at := p.op.append(&s.w, buf[:0])
-	if at >= 0 {
+	s.begin(in)
+	out, at := p.op.append(&s.w, s.w.buf)
+	if s.room = out; at >= 0 {
 		return "", p.names[at]
 	}
 	return s.w.shared(out), ""

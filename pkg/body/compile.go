@@ -2,13 +2,13 @@ package body
 
 import (
 	"bytes"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
@@ -738,17 +738,17 @@ func (o pathOp) append(w *writing, dst []byte) (out []byte, lacks int) {
 			continue
 		}
 		var it item
-		text := ""
+		var text []byte
 		if p.value.find(w, &it) && it.kind() > event.Null && it.kind() < event.Array {
-			text = string(w.textOf(&it))
+			text = w.textOf(&it)
 		}
 		switch {
-		case text == "" || text == "." || text == "..":
+		case len(text) == 0 || string(text) == "." || string(text) == "..":
 			return dst, i
 		case query:
-			dst = append(dst, url.QueryEscape(text)...)
+			dst = jsonval.AppendQueryEscaped(dst, text)
 		default:
-			dst = append(dst, url.PathEscape(text)...)
+			dst = jsonval.AppendPathEscaped(dst, text)
 		}
 	}
 	return dst, -1

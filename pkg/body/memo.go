@@ -1,11 +1,19 @@
 package body
 
-import "github.com/zeebo/xxh3"
+import (
+	"github.com/zeebo/xxh3"
+
+	"github.com/fanfold/fanfold/pkg/stock"
+)
+
+// What is remembered of recent texts lies in pairs of places: a text has one of the two of its pair, the first if it
+// is the one seen last. So two texts that fall on the same pair do not chase each other away, which one place each
+// would make of them for every event.
 
 // memo remembers the results of functions for texts that occur again and again.
 type memo struct {
-	list [64]memoized
-	last *memoized // the last one asked for: usually several things are read from the same text
+	pairs [256][2]memoized
+	last  *memoized // the last one asked for: usually several things are read from the same text
 }
 
 // maxMemo is the length up to which a text is remembered.
@@ -18,32 +26,42 @@ type memoized struct {
 }
 
 // of returns the place for a function's result for a text. If known is false, the function has to be called.
-func (m *memo) of(by uintptr, text []byte) (at *memoized, known bool) {
-	if at = m.last; at != nil && at.by == by && at.text == string(text) {
-		return at, true
+func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) {
+	is := func(at *memoized) bool { return at != nil && at.by == by && at.text == string(text) }
+	if is(m.last) {
+		return m.last, true
 	}
-	at = &m.list[(xxh3.Hash(text)^uint64(by))%uint64(len(m.list))]
-	m.last = at
-	if at.by == by && at.text == string(text) {
-		return at, true
+	pair := &m.pairs[(xxh3.Hash(text)^uint64(by))%uint64(len(m.pairs))]
+	m.last = &pair[0]
+	if is(m.last) {
+		return m.last, true
 	}
-	*at = memoized{by: by, text: string(text)}
-	return at, false
+	pair[0], pair[1] = pair[1], pair[0]
+	if is(m.last) {
+		return m.last, true
+	}
+	pair[0] = memoized{by: by, text: t.made.Keep(text)}
+	return m.last, false
 }
 
 // texts keeps texts that occur again and again, so that each is made a string once.
-type texts struct{ list [128]string }
+type texts struct {
+	pairs [128][2]string
+	made  stock.Texts
+}
 
 // of is b as a string.
 func (t *texts) of(b []byte) string {
 	if len(b) > maxMemo {
 		return string(b)
 	}
-	at := &t.list[xxh3.Hash(b)%uint64(len(t.list))]
-	if *at != string(b) {
-		*at = string(b)
+	pair := &t.pairs[xxh3.Hash(b)%uint64(len(t.pairs))]
+	if pair[0] != string(b) {
+		if pair[0], pair[1] = pair[1], pair[0]; pair[0] != string(b) {
+			pair[0] = t.made.Keep(b)
+		}
 	}
-	return *at
+	return pair[0]
 }
 
 // shared is b as a string, for texts that occur again and again.

@@ -141,7 +141,7 @@ func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
 	if !ok || len(text) > maxMemo {
 		return f(v.Text())
 	}
-	m, known := c.w.memo.of(reflect.ValueOf(f).Pointer(), text)
+	m, known := c.w.memo.of(reflect.ValueOf(f).Pointer(), text, &c.w.texts)
 	if !known {
 		m.made = f(m.text)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 func (list Actions) open(o *opened) ([]action, error) {
@@ -237,7 +238,10 @@ func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string
 	if path = s.to.Key(w, in); !strings.HasPrefix(path, `"`) {
 		return "", "an address"
 	}
-	return string(event.AppendUnquoted(nil, []byte(path))), ""
+	if text := path[1 : len(path)-1]; strings.IndexByte(text, '\\') < 0 {
+		return text, ""
+	}
+	return w.Same(event.AppendUnquoted(nil, []byte(path))), ""
 }
 
 // static is the path when it is the same for all events; else "".
@@ -364,7 +368,7 @@ func (b *bound) write(in *Input, out *Output) {
 		}
 		key := group
 		if b.apart {
-			key += stepMark + strconv.Itoa(st.number)
+			key = out.d.key(s, group, stepMark, strconv.Itoa(st.number))
 		}
 		out.Method, out.Path, out.Group, out.Wait = "", "", key, st.wait
 		if st.method != b.steps[0].method {
@@ -387,9 +391,11 @@ func (b *bound) write(in *Input, out *Output) {
 		}
 		switch st.as {
 		case asForm:
-			buf = append(buf[:base], formOf(buf[base:])...)
+			buf = out.d.form(s, buf, base)
 		case asQuery:
-			out.Path, buf = withQuery(path, formOf(buf[base:])), buf[:base]
+			buf = out.d.form(s, buf, base)
+			out.d.joined = appendQuery(append(out.d.joined[:0], path...), buf[base:])
+			out.Path, buf = s.Same(out.d.joined), buf[:base]
 		}
 		out.emit(buf, base, s.Marks())
 		bi.Step++
@@ -479,50 +485,67 @@ func (w *itemWriter) Emit(buf []byte) {
 		return
 	}
 	if w.as == asForm {
-		buf = append(buf[:w.base], url.QueryEscape(string(buf[w.base:]))...)
+		d := w.out.d
+		d.joined = append(d.joined[:0], buf[w.base:]...)
+		buf = jsonval.AppendQueryEscaped(buf[:w.base], d.joined)
 	}
 	w.out.emit(buf, w.base, w.s.Marks())
 	w.in.Step++
 }
 
-// withQuery appends a query to a path that may already have one.
-func withQuery(path string, query []byte) string {
+// appendQuery appends a query to a path that may already have one.
+func appendQuery(path, query []byte) []byte {
 	switch {
 	case len(query) == 0:
 		return path
-	case strings.Contains(path, "?"):
-		return path + "&" + string(query)
+	case bytes.IndexByte(path, '?') >= 0:
+		return append(append(path, '&'), query...)
 	}
-	return path + "?" + string(query)
+	return append(append(path, '?'), query...)
 }
 
-// formOf encodes an object as a form: texts as they are, other values as JSON, and lists as several values of the
-// same name. Members that are null are left out.
-func formOf(object []byte) []byte {
-	v, err := event.ParseValue(bytes.Clone(object))
+// form turns the object that stands in buf from base on into a form, see appendForm.
+func (d *Deliveries) form(s *body.Scratch, buf []byte, base int) []byte {
+	d.joined = append(d.joined[:0], buf[base:]...)
+	v, err := s.Parse(d.joined)
 	if err != nil {
-		return nil // cannot happen: it was written from valid values
+		return buf[:base] // cannot happen: it was written from valid values
 	}
-	var out []byte
-	add := func(name string, v event.Value) {
+	return appendForm(buf[:base], v)
+}
+
+// appendForm appends an object as a form: texts as they are, other values as JSON, and lists as several values of the
+// same name. Members that are null are left out.
+func appendForm(dst []byte, object event.Value) []byte {
+	from := len(dst)
+	escape := func(v event.Value) {
+		if b, ok := v.Plain(); ok {
+			dst = jsonval.AppendQueryEscaped(dst, b)
+		} else {
+			dst = jsonval.AppendQueryEscaped(dst, v.Text())
+		}
+	}
+	add := func(name, v event.Value) {
 		if v.Kind() == event.Null {
 			return
 		}
-		if len(out) > 0 {
-			out = append(out, '&')
+		if len(dst) > from {
+			dst = append(dst, '&')
 		}
-		out = append(append(append(out, url.QueryEscape(name)...), '='), url.QueryEscape(v.Text())...)
+		escape(name)
+		dst = append(dst, '=')
+		escape(v)
 	}
-	for k, m := range v.Members() {
+	for k, m := range object.Members() {
 		if m.Kind() != event.Array {
-			add(k.Text(), m)
+			add(k, m)
 			continue
 		}
 		for e := range m.Elements() {
-			add(k.Text(), e)
+			add(k, e)
 		}
 	}
-	return out
+	return dst
 }
 
 // formAround turns the object around the items of a batch into a form. The list of items becomes a parameter of

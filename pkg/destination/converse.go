@@ -240,12 +240,16 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 	if err != nil {
 		return nil, err.Error(), nil
 	}
+	if st.as != asJSON {
+		v, _ := event.ParseValue(text) // it was written from valid values; without a body there is none
+		text = appendForm(nil, v)
+	}
 	contentType := st.contentType
 	switch {
 	case st.as == asForm:
-		text, contentType = formOf(text), "application/x-www-form-urlencoded"
+		contentType = "application/x-www-form-urlencoded"
 	case st.as == asQuery:
-		path, text = withQuery(path, formOf(text)), nil
+		path, text = string(appendQuery([]byte(path), text)), nil
 	case contentType == "":
 		contentType = "application/json"
 	}

@@ -19,8 +19,9 @@ type Deliveries struct {
 	// their order.
 	Stamps []Stamp
 	arena  []byte
-	last   *Address // address of the previous delivery: most go to the same one
-	before *Result  // of the previous delivery that is not sent; nobody changes it
+	last   *Address  // address of the previous delivery: most go to the same one
+	unused []Address // room for further ones, each of which is used once: deliveries that wait keep theirs
+	before *Result   // of the previous delivery that is not sent; nobody changes it
 	out    Output
 	*scratch
 }
@@ -207,14 +208,20 @@ func (d *Deliveries) key(s *body.Scratch, parts ...string) string {
 	return s.Same(d.joined)
 }
 
+// addressesAtOnce is how many addresses share a piece of memory. Any of them keeps all.
+const addressesAtOnce = 16
+
 // address returns one shared Address for equal addresses.
 func (d *Deliveries) address(a Address) *Address {
 	if a == (Address{}) {
 		return nil
 	}
 	if d.last == nil || *d.last != a {
-		kept := a // copied here so that a itself is not allocated on every call
-		d.last = &kept
+		if len(d.unused) == 0 {
+			d.unused = make([]Address, addressesAtOnce)
+		}
+		d.last, d.unused = &d.unused[0], d.unused[1:]
+		*d.last = a
 	}
 	return d.last
 }
