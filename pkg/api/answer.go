@@ -326,7 +326,7 @@ func (r *reader) limits(n *yaml.Node) (l destination.Limits) {
 				for _, text := range r.texts(v, key) {
 					rate, err := destination.ParseRate(text)
 					if err != nil || rate == nil {
-						r.add(v, "limits: rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", cut(text))
+						r.add(v, "limits: rate has to be like %s, not %q", destination.RateForms, cut(text))
 						continue
 					}
 					rate.Docs = r.docs

@@ -43,7 +43,7 @@ func options() []option {
 			textsForm(), (*Opened).readConsent},
 		{"actions", "instead of the presets: a list of {action, subscribe, mapping}; Segment's subscriptions can be " +
 			"pasted whole, as their API has them (actionSlug, trigger, settings, enabled)", form{}, (*Opened).readActions},
-		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit. Raising it, or none, needs " +
+		{"rate", destination.RateForms + "; may lower the partner's limit. Raising it, or none, needs " +
 			"override_limits: true", likeForm(destination.RatePattern + `|^\s*none\s*$`), (*Opened).readRate},
 		{"order", "user keeps the order of a user's events, also while some are tried again: what comes later waits. " +
 			"`destinations show` says which destinations do so anyhow", wordForm("user"),

@@ -19,12 +19,13 @@ const (
 	Requests Unit = iota
 	Events
 	Bytes
+	units // how many there are
 )
 
-// unitNames are the names of the units in the plural. A new one is counted by the engine's pacer, or a test fails.
-var unitNames = [...]string{Requests: "requests", Events: "events", Bytes: "bytes"}
+// unitNames are the names of the units in the plural.
+var unitNames = [units]string{Requests: "requests", Events: "events", Bytes: "bytes"}
 
-// Units are all units.
+// Units are all units. Tests walk them, and fail for one that is not counted wherever a lane has to count it.
 func Units() (all []Unit) {
 	for i := range unitNames {
 		all = append(all, Unit(i))
@@ -217,6 +218,9 @@ func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 // RatePattern is the regular expression of a rate as a user writes it, but for none.
 const RatePattern = `^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|[KMG]iB|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`
 
+// RateForms shows people rates: one of each unit, at least.
+const RateForms = "50/s, 1000/m, 100events/s or 20MB/s"
+
 var rateForm = regexp.MustCompile(RatePattern)
 
 // ParseRate reads 50/s, 1000/m, 1666/10s, 100events/s, 20MB/s or none (nil).
@@ -224,7 +228,7 @@ func ParseRate(s string) (*Rate, error) {
 	if s == "none" {
 		return nil, nil
 	}
-	wrong := fmt.Errorf("rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", s)
+	wrong := fmt.Errorf("rate has to be like %s, not %q", RateForms, s)
 	m := rateForm.FindStringSubmatch(s)
 	if m == nil {
 		return nil, wrong

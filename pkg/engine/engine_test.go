@@ -753,55 +753,116 @@ func TestSteps(t *testing.T) {
 
 var _ http.RoundTripper = (destination.Transport)(nil)
 
-// TestPaceSurvivesKills: what was sent before a kill counts towards the rate of the next process, also while the
-// checkpoint stands still, because the partner hangs or an early event is not settled.
-func TestPaceSurvivesKills(t *testing.T) {
-	path := input(t, 2000, nil)
-	for name, change := range map[string]func(*partner){
-		"the partner hangs": func(p *partner) { p.delay = time.Hour },
-		"an early event is not settled": func(p *partner) {
-			p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
-				rs := ok(len(ids))
-				for i, id := range ids {
-					if id == 0 {
-						rs[i] = destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: 409}
-					}
-				}
-				return rs, nil
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sent, dir := 0, filepath.Join(t.TempDir(), "run")
-				for range 8 {
-					p := newPartner(5)
-					p.plan.Actions[0].Limits.Rates = []destination.Rate{{N: 20, Per: time.Minute, Of: destination.Events}}
-					change(p)
-					ctx, cancel := context.WithTimeout(context.Background(), 1300*time.Millisecond)
-					copied := filepath.Join(t.TempDir(), "run")
-					done := make(chan error, 1)
-					time.AfterFunc(1200*time.Millisecond, func() { done <- os.CopyFS(copied, os.DirFS(dir)) })
-					if _, err := (setup{path: path, dir: dir, lanes: []engine.LaneConfig{lane("a", p)}, ctx: ctx}).run(
-						t); err != nil &&
-						!errors.Is(err, context.DeadlineExceeded) {
-						t.Fatal(err)
-					}
-					cancel()
-					if err := <-done; err != nil {
-						t.Fatal(err)
-					}
-					dir = copied
-					for _, n := range p.sizes {
-						sent += n
-					}
-				}
-				if sent > 20 || sent < 5 {
-					t.Errorf("%d events in ten seconds, of 20 in a minute", sent)
-				}
-			})
-		})
+// counting is a partner that counts what arrives in one unit until its process is killed.
+type counting struct {
+	*partner
+	cost   func(*destination.Batch) float64
+	sum    float64
+	atOnce bool // it is killed with its first request
+	kill   func()
+	killed bool
+}
+
+func (c *counting) Send(
+	ctx context.Context, t destination.Transport, b *destination.Batch,
+) ([]destination.Result, error) {
+	c.mu.Lock()
+	if !c.killed {
+		c.sum += c.cost(b)
 	}
+	c.mu.Unlock()
+	if c.atOnce {
+		c.kill()
+	}
+	return c.partner.Send(ctx, t, b)
+}
+
+// TestPaceSurvivesKills: whatever a rate is of, what was sent before a kill counts towards it in the next process, also
+// while the checkpoint stands still, because the partner hangs or an early event is not settled. It holds for a lane
+// that has its deliveries from another one, which has no such rate.
+func TestPaceSurvivesKills(t *testing.T) {
+	path := input(t, 2000, func(i int) string { return fmt.Sprintf("user-%04d", i) })
+	// What a request has of each unit, and a rate so low that a pace which begins anew is seen: each event has a user
+	// of its own, and a text of about 100 bytes.
+	units := map[destination.Unit]struct {
+		perMinute float64
+		of        func(*destination.Batch) float64
+	}{
+		destination.Requests: {3, func(*destination.Batch) float64 { return 1 }},
+		destination.Events:   {20, func(b *destination.Batch) float64 { return float64(len(b.Deliveries)) }},
+		destination.Bytes: {2000, func(b *destination.Batch) (n float64) {
+			for _, d := range b.Deliveries {
+				n += float64(len(d.Item))
+			}
+			return n
+		}},
+	}
+	for _, unit := range destination.Units() {
+		u, is := units[unit]
+		if !is {
+			t.Errorf("nobody has said here how many %s are in a request", unit)
+			continue
+		}
+		rate := destination.Rate{N: u.perMinute, Per: time.Minute, Of: unit}
+		for name, change := range map[string]func(*counting){
+			"the partner hangs":             func(p *counting) { p.delay = time.Hour },
+			"killed with its first request": func(p *counting) { p.delay, p.atOnce = time.Hour, true },
+			"an early event is not settled": func(p *counting) {
+				p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+					rs := ok(len(ids))
+					for i, id := range ids {
+						if id == 0 {
+							rs[i] = destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: 409}
+						}
+					}
+					return rs, nil
+				}
+			},
+		} {
+			t.Run(unit.String()+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					if sent := sentOverKills(t, path, rate, u.of, change); sent > rate.N || sent < rate.N/4 {
+						t.Errorf("%v %s in ten seconds, of %v in a minute", sent, unit, rate.N)
+					}
+				})
+			})
+		}
+	}
+}
+
+// sentOverKills is how much a partner is sent by eight processes, each of which is killed after 1.2 seconds, or before.
+func sentOverKills(t *testing.T, path string, rate destination.Rate, cost func(*destination.Batch) float64,
+	change func(*counting)) (sent float64) {
+	dir := filepath.Join(t.TempDir(), "run")
+	for range 8 {
+		free, p := newPartner(5), &counting{partner: newPartner(5), cost: cost}
+		free.delay = time.Hour
+		p.plan.Actions[0].Limits.Rates = []destination.Rate{rate}
+		free.plan.Content, p.plan.Content = "same", "same"
+		change(p)
+		ctx, cancel := context.WithTimeout(context.Background(), 1300*time.Millisecond)
+		copied := filepath.Join(t.TempDir(), "run")
+		done := make(chan error, 1)
+		p.kill = sync.OnceFunc(func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.killed = true
+			done <- os.CopyFS(copied, os.DirFS(dir))
+		})
+		time.AfterFunc(1200*time.Millisecond, p.kill)
+		lanes := []engine.LaneConfig{lane("free", free), {Name: "a", Type: "test", Sender: p}}
+		if _, err := (setup{path: path, dir: dir, lanes: lanes, ctx: ctx}).run(t); err != nil &&
+			!errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		dir = copied
+		sent += p.sum
+	}
+	return sent
 }
 
 // TestTooManyRequests: a partner that says "too many" without saying for how long is asked again later each time, and

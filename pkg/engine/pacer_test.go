@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // sent is what a pacer let through, and when.
@@ -50,10 +52,23 @@ func flood(p *pacer, now time.Time, action int32, events func() int, span time.D
 	return all
 }
 
-// TestEveryUnitIsCounted: a unit that a rate can be of is counted by the pacer, can be written by a user, and is told
-// in a plan. A new one fails here until that is so.
+// TestEveryUnitIsCounted: a unit that a rate can be of has a name, is counted by the pacer, can be written by a user,
+// who is told how, and is told in a plan. A new one fails here until that is so.
 func TestEveryUnitIsCounted(t *testing.T) {
+	shown := map[destination.Unit]bool{}
+	for _, text := range strings.Split(strings.ReplaceAll(destination.RateForms, " or ", ", "), ", ") {
+		r, err := destination.ParseRate(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[r.Of] = true
+	}
+	names := map[string]bool{"": true}
 	for _, u := range destination.Units() {
+		if names[u.String()] || !shown[u] {
+			t.Errorf("unit %d is called %q, and RateForms shows a rate of it: %v", u, u, shown[u])
+		}
+		names[u.String()] = true
 		text := map[destination.Unit]string{destination.Requests: "6/m", destination.Events: "6events/m",
 			destination.Bytes: "6B/m"}[u]
 		r, err := destination.ParseRate(text)
@@ -72,6 +87,52 @@ func TestEveryUnitIsCounted(t *testing.T) {
 		}
 		if k, ok := f.Binding(); !ok || k.What != u.String() || f.Span() < time.Minute {
 			t.Errorf("%s: ten of six a minute take %v (%+v)", u, f.Span(), k)
+		}
+	}
+}
+
+// costOf is what a request counts towards a rate of a unit, counted by hand. What is missing here fails the tests that
+// walk all units: a new one needs its line, and then the tests say where it is not counted yet.
+func costOf(t *testing.T, u destination.Unit, deliveries, bytes int) float64 {
+	t.Helper()
+	cost, is := map[destination.Unit]float64{
+		destination.Requests: 1,
+		destination.Events:   float64(deliveries),
+		destination.Bytes:    float64(bytes),
+	}[u]
+	if !is {
+		t.Fatalf("nobody has said here how many %s are in a request", u)
+	}
+	return cost
+}
+
+// TestNoBatchBeyondAnyRate: whatever a rate is of, no request is larger than what it lets through in its time, whether
+// the packer has made it, in one order or another, or the queue has made it of deliveries that had to wait.
+func TestNoBatchBeyondAnyRate(t *testing.T) {
+	for _, u := range destination.Units() {
+		rate := destination.Rate{N: 5 * costOf(t, u, 1, 100), Per: time.Minute, Of: u}
+		for _, order := range []bool{false, true} {
+			plan := &destination.Plan{Order: order, Actions: []destination.ActionPlan{{Slug: "a", Requests: 1}}}
+			plan.Actions[0].Limits.BatchEvents.N = 50
+			o := PackOptionsOf(plan, Options{PaceOptions: PaceOptions{Rate: &rate}}, 0, 1)
+			check := func(who string, deliveries, bytes int) {
+				if cost := costOf(t, u, deliveries, bytes); cost > rate.N {
+					t.Errorf("%v %s a minute, and %s makes a request of %v", rate.N, u, who, cost)
+				}
+			}
+			p := NewPacker(plan, o, func(b *Packed[*work]) { check("the packer", len(b.Values), b.Bytes) })
+			q := newQueue(plan, o, new(uint64))
+			var ws []*work
+			for i := range 100 {
+				w := &work{d: &destination.Delivery{Item: make([]byte, 100)}, user: uint64(i + 1),
+					id: journal.DeliveryID{Ordinal: uint64(i)}}
+				ws = append(ws, w)
+				p.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal})
+			}
+			p.Flush()
+			for _, b := range q.repack(ws) {
+				check("the queue", len(b.works), b.bytes)
+			}
 		}
 	}
 }
