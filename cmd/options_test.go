@@ -20,6 +20,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/payload"
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 // nonsense are values that mostly mean nothing.
@@ -41,8 +42,8 @@ var sense = map[string]string{
 	"override_limits": "true", "consent": "[advertising]", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
 }
 
-// TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes
-// what the destination is opened with, or is refused by its name.
+// TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes what the destination is opened
+// with, or what its lane keeps besides what a job says of all lanes, or is refused by its name.
 func TestOptionsAreUsedOrRefused(t *testing.T) {
 	w := &config.World{
 		Catalogue: destinations.Catalogue(), Secret: func(...string) {},
@@ -63,7 +64,8 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			return nil, "", err
 		}
 		o := opened[0]
-		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
+		kept := (&run.Job{Reserve: 0.25, MaxErrors: 7}).OptionsOf(o)
+		return o, fmt.Sprintf("%+v %v %s %+v %+v", kept, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
 			fmt.Sprint(o.Consent, o.Sender.Plan().Order), nil
 	}
 	for _, key := range config.OptionKeys() {

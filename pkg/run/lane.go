@@ -23,12 +23,8 @@ const mostOutage = 24 * time.Hour
 func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
 		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
-			Options: d.Options, Course: r.history.Courses[d.Name]}
+			Options: r.job.OptionsOf(d), Course: r.history.Courses[d.Name]}
 		l.Harmless = r.job.Rehearse
-		if o := &l.Options; r.job.Follow() && o.Attempts == 0 && o.MaxTime == 0 {
-			o.Outage = mostOutage
-		}
-		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {
 			l.Options.NoRates = true // there is no partner whose limits could be reached
 		}
@@ -47,6 +43,16 @@ func (r *Run) openLanes(context.Context) error {
 		r.lanes = append(r.lanes, l)
 	}
 	return nil
+}
+
+// OptionsOf are those of a destination's lane: the destination's own, and what the job says of all lanes alike.
+func (j *Job) OptionsOf(d *config.Opened) engine.Options {
+	o := d.Options
+	o.Reserve, o.MaxErrors = j.Reserve, j.MaxErrors
+	if j.Follow() && o.Attempts == 0 && o.MaxTime == 0 {
+		o.Outage = mostOutage
+	}
+	return o
 }
 
 // openLocal makes a lane for a local destination, which has no partner.

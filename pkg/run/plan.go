@@ -326,8 +326,7 @@ func (p *Plan) record(r *selection.Record) *PlannedName {
 
 // lane makes the lane that plans what a destination is sent.
 func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryLane {
-	o := d.Options
-	o.Reserve = j.Reserve
+	o := j.OptionsOf(d)
 	l := &PlannedLane{Name: d.Name, Type: d.Slug, Backfill: d.Spec.Info.Backfill, Depends: d.Spec.Rung() == 5,
 		Skipped: map[string]Planned{}, Rejected: map[string]Planned{}, Live: map[string]PlannedLive{},
 		Asked: o.TriggerLive, forecast: engine.NewForecast(d.Sender, o), example: exampleOf}
