@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -57,15 +58,18 @@ func misbehaving(t *testing.T, s standin.Script, tls bool) (*standin.Mischief, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve := standin.Serve
+	srv := httptest.NewUnstartedServer(m)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // what fails here is meant to
 	if tls {
-		serve = standin.ServeTLS
+		srv.StartTLS() // with a certificate that no client trusts
+	} else {
+		srv.Start()
 	}
-	srv, err := serve(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Stop)
+	t.Cleanup(func() {
+		m.Stop() // ends requests that hang, for which Close would wait
+		srv.CloseClientConnections()
+		srv.Close()
+	})
 	return m, srv.URL
 }
 

@@ -429,7 +429,7 @@ func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
 // ServeHTTP implements [http.Handler]. Faults that break the connection need a
-// ResponseWriter that can be hijacked, as [Serve]'s can. With any other they panic with
+// ResponseWriter that can be hijacked. With any other they panic with
 // [http.ErrAbortHandler], which breaks the connection as well.
 func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := readBody(req.Body)

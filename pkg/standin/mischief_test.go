@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -41,11 +43,9 @@ func both(t *testing.T, s Script, do func(t *testing.T, m *Mischief, client *htt
 	})
 	t.Run("socket", func(t *testing.T) {
 		m := misbehave(t, s, nil)
-		srv, err := Serve(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer srv.Stop()
+		srv := httptest.NewServer(m)
+		defer srv.Close()
+		defer m.Stop() // ends requests that hang, for which Close would wait
 		transport := &http.Transport{DisableKeepAlives: true}
 		do(t, m, &http.Client{Transport: transport}, srv.URL)
 	})
@@ -197,12 +197,11 @@ func TestUntrustedCertificate(t *testing.T) {
 		t.Errorf("in process: %v", err)
 	}
 	m = misbehave(t, Script{}, nil)
-	srv, err := ServeTLS(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Stop()
-	_, _, err = post(t.Context(), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, srv.URL, "{}")
+	srv := httptest.NewUnstartedServer(m)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake is meant to fail
+	srv.StartTLS()
+	defer srv.Close()
+	_, _, err := post(t.Context(), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, srv.URL, "{}")
 	if err == nil || !strings.Contains(err.Error(), "certificate") || m.Requests() != 0 {
 		t.Errorf("socket: %v, %d requests", err, m.Requests())
 	}
@@ -487,10 +486,7 @@ func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Serve(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := httptest.NewServer(m)
 		for way, get := range map[string]func() (*http.Response, error){
 			"socket": func() (*http.Response, error) { return http.Get(s.URL) },
 			"memory": func() (*http.Response, error) {
@@ -518,6 +514,7 @@ func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 				t.Errorf("%s by %s ends in %v", kind, way, err)
 			}
 		}
-		s.Stop()
+		m.Stop()
+		s.Close()
 	}
 }

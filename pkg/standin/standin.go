@@ -10,8 +10,8 @@
 //
 // A [Script] is a list of rules that make a partner slow, broken or hostile:
 // hangs, resets, bursts of 503, truncated and endless bodies, garbage, a
-// certificate that nobody trusts. A [Mischief] follows it, in process or behind
-// a real socket (see [Serve]), and counts every event by its id.
+// certificate that nobody trusts. A [Mischief] follows it, in process or as a
+// handler behind a socket, and counts every event by its id.
 //
 // The one rule: nothing here knows how fanfold encodes requests. A stand-in
 // derived from the encoder would prove nothing.
