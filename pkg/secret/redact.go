@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/escape"
 )
 
 // maxLayers bounds how many escapings within escapings are undone.
@@ -158,12 +160,12 @@ func (x *index) begun(found []span, p []piece, cut int) []span {
 
 // halfEscape is the length of an escape, or a character, that was cut off at the end.
 func halfEscape(p []piece) int {
-	for n := 1; n <= min(longestEntity, len(p)); n++ {
+	for n := 1; n <= min(escape.LongestEntity, len(p)); n++ {
 		tail := text(p[len(p)-n:])
 		if utf8.RuneStart(tail[0]) && !utf8.FullRuneInString(tail) {
 			return n
 		}
-		if strings.IndexByte(`%\&`, tail[0]) < 0 {
+		if strings.IndexByte(escape.Signs, tail[0]) < 0 {
 			continue
 		}
 		if halfEscapes.MatchString(tail) {
@@ -173,9 +175,6 @@ func halfEscape(p []piece) int {
 	}
 	return 0
 }
-
-// longestEntity is the length of the longest name of HTML that is understood.
-const longestEntity = 10
 
 var halfEscapes = regexp.MustCompile(`^(%[0-9A-Fa-f]?|\\(u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&(#?[0-9A-Za-z]*)?)$`)
 
@@ -234,18 +233,17 @@ func fold(p []piece) []piece {
 
 // decode undoes one layer of escapes. It returns nil when there is none.
 func decode(p []piece) []piece {
+	t := text(p)
+	if !strings.ContainsAny(t, escape.Signs) {
+		return nil
+	}
 	out := make([]piece, 0, len(p))
 	changed := false
+	var buf [utf8.UTFMax]byte
 	for i := 0; i < len(p); {
-		var bytes []byte
-		n := 0
-		switch p[i].b {
-		case '%':
-			bytes, n = percent(p[i:])
-		case '\\':
-			bytes, n = backslash(p[i:])
-		case '&':
-			bytes, n = entity(p[i:])
+		plain, n := buf[:0], 0
+		if strings.IndexByte(escape.Signs, t[i]) >= 0 {
+			plain, n = escape.Undo(plain, t, i)
 		}
 		if n == 0 {
 			out = append(out, p[i])
@@ -253,7 +251,7 @@ func decode(p []piece) []piece {
 			continue
 		}
 		changed = true
-		for _, b := range bytes {
+		for _, b := range plain {
 			out = append(out, piece{b, p[i].from, p[i+n-1].to})
 		}
 		i += n
@@ -262,93 +260,4 @@ func decode(p []piece) []piece {
 		return nil
 	}
 	return out
-}
-
-func percent(p []piece) ([]byte, int) {
-	v, ok := hexOf(p[1:], 2)
-	if !ok {
-		return nil, 0
-	}
-	return []byte{byte(v)}, 3
-}
-
-// backslash undoes the escapes of JSON, JavaScript and shells.
-func backslash(p []piece) ([]byte, int) {
-	if len(p) < 2 {
-		return nil, 0
-	}
-	switch p[1].b {
-	case 'u':
-		v, ok := hexOf(p[2:], 4)
-		if !ok {
-			return nil, 0
-		}
-		if r := rune(v); r >= 0xd800 && r < 0xdc00 && len(p) >= 12 && p[6].b == '\\' && p[7].b == 'u' {
-			if low, ok := hexOf(p[8:], 4); ok && low >= 0xdc00 && low < 0xe000 {
-				return []byte(string((r-0xd800)<<10 + rune(low) - 0xdc00 + 0x10000)), 12
-			}
-		}
-		return []byte(string(rune(v))), 6
-	case 'x':
-		if v, ok := hexOf(p[2:], 2); ok {
-			return []byte{byte(v)}, 4
-		}
-		return nil, 0
-	case 'n', 'r', 't', 'b', 'f':
-		return []byte{' '}, 2
-	case '/', '"', '\'', '\\', '&', '<', '>':
-		return []byte{p[1].b}, 2
-	}
-	return nil, 0 // part of the text, as in a path of Windows
-}
-
-// entity undoes the escapes of HTML and XML.
-func entity(p []piece) ([]byte, int) {
-	for n := 3; n < min(longestEntity, len(p)); n++ {
-		if p[n].b != ';' {
-			continue
-		}
-		name := text(p[1:n])
-		if c, ok := map[string]string{"amp": "&", "lt": "<", "gt": ">", "quot": `"`, "apos": "'", "sol": "/", "plus": "+",
-			"nbsp": " ", "equals": "="}[name]; ok {
-			return []byte(c), n + 1
-		}
-		if name[0] != '#' {
-			return nil, 0
-		}
-		v, ok := 0, len(name) > 1
-		if name[1] == 'x' || name[1] == 'X' {
-			v, ok = hexOf(p[3:n], n-3)
-		} else {
-			for _, c := range []byte(name[1:]) {
-				ok = ok && c >= '0' && c <= '9'
-				v = v*10 + int(c-'0')
-			}
-		}
-		if !ok || v > unicode.MaxRune {
-			return nil, 0
-		}
-		return []byte(string(rune(v))), n + 1
-	}
-	return nil, 0
-}
-
-// hexOf reads n hexadecimal digits.
-func hexOf(p []piece, n int) (v int, ok bool) {
-	if n < 1 || len(p) < n {
-		return 0, false
-	}
-	for _, d := range p[:n] {
-		switch c := d.b; {
-		case c >= '0' && c <= '9':
-			v = v<<4 | int(c-'0')
-		case c >= 'a' && c <= 'f':
-			v = v<<4 | int(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			v = v<<4 | int(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	return v, true
 }

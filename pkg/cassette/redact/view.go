@@ -5,9 +5,10 @@ import (
 	"math"
 	"net/url"
 	"sort"
-	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/escape"
 )
 
 // view is a text with its escapes undone. It knows where each of its bytes came from.
@@ -177,27 +178,17 @@ func undo(s string, plus bool) (v view, ok bool) {
 			i++
 			continue
 		}
-		n := 1
 		var b [utf8.UTFMax]byte
-		put := b[:0]
-		switch c {
-		case '%':
-			if c, is := hexByte(s, i+1); is {
-				n, put = 3, append(put, c)
-			}
-		case '\\':
-			put, n = undoBackslash(s, i, put)
-		case '&':
-			put, n = undoEntity(s, i, put)
-		case '+':
-			if plus {
-				put = append(put, ' ')
-			}
+		put, n := b[:0], 0
+		if c != '+' {
+			put, n = escape.Undo(put, s, i)
+		} else if plus {
+			put, n = append(put, ' '), 1
 		}
-		if len(put) > 0 {
+		if n > 0 {
 			u.replace(i, i+n, put)
 		}
-		i += n
+		i += max(n, 1)
 	}
 	return u.view()
 }
@@ -221,51 +212,6 @@ func hexDigit(c byte) byte {
 		return c - 'A' + 10
 	}
 	return 255
-}
-
-// undoBackslash undoes one escape with a backslash, as in JSON or in programming
-// languages.
-func undoBackslash(s string, i int, put []byte) ([]byte, int) {
-	if i+1 >= len(s) {
-		return put, 1
-	}
-	switch c := s[i+1]; c {
-	case 'u':
-		if i+6 <= len(s) {
-			if n, err := strconv.ParseUint(s[i+2:i+6], 16, 16); err == nil {
-				return utf8.AppendRune(put, rune(n)), 6
-			}
-		}
-	case 'x':
-		if b, ok := hexByte(s, i+2); ok {
-			return append(put, b), 4
-		}
-	case 'n':
-		return append(put, '\n'), 2
-	case 'r':
-		return append(put, '\r'), 2
-	case 't':
-		return append(put, '\t'), 2
-	case '/', '"', '\\', '\'':
-		return append(put, c), 2
-	}
-	return put, 1
-}
-
-// undoEntity undoes one entity of HTML or XML.
-func undoEntity(s string, i int, put []byte) ([]byte, int) {
-	end := strings.IndexByte(s[i:min(len(s), i+12)], ';')
-	if end < 3 {
-		return put, 1
-	}
-	if s[i+1:i+end] == "amp" {
-		return append(put, '&'), end + 1
-	}
-	plain := html.UnescapeString(s[i : i+end+1])
-	if plain == s[i:i+end+1] || len(plain) > utf8.UTFMax {
-		return put, 1
-	}
-	return append(put, plain...), end + 1
 }
 
 // mayBePrintable is a quick check for quoted-printable: a soft line end, an escaped =,
