@@ -9,8 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // edit is a replacement of a part of a text.
@@ -143,59 +144,10 @@ func stringEnd(s string, i int) int {
 	return len(s)
 }
 
-// unquoteJSON decodes the text between two quotes, which has to be valid JSON. Invalid
-// UTF-8 and single surrogates become U+FFFD, as in encoding/json.
-func unquoteJSON(t string) string {
-	b := make([]byte, 0, len(t))
-	at := 0
-	for i := strings.IndexByte(t, '\\'); i >= 0 && at+i+1 < len(t); i = strings.IndexByte(t[at:], '\\') {
-		b = append(b, t[at:at+i]...)
-		at += i + 2
-		switch c := t[at-1]; c {
-		case 'b':
-			b = append(b, '\b')
-		case 'f':
-			b = append(b, '\f')
-		case 'n':
-			b = append(b, '\n')
-		case 'r':
-			b = append(b, '\r')
-		case 't':
-			b = append(b, '\t')
-		case 'u':
-			one := hex4(t, at)
-			at += 4
-			if utf16.IsSurrogate(one) {
-				pair := rune(utf8.RuneError)
-				if strings.HasPrefix(t[min(at, len(t)):], `\u`) {
-					pair = utf16.DecodeRune(one, hex4(t, at+2))
-				}
-				if pair != utf8.RuneError {
-					at += 6
-				}
-				one = pair
-			}
-			b = utf8.AppendRune(b, one)
-		default:
-			b = append(b, c)
-		}
-		at = min(at, len(t))
-	}
-	plain := string(append(b, t[at:]...))
-	if utf8.ValidString(plain) {
-		return plain
-	}
-	return strings.ToValidUTF8(plain, "\uFFFD")
-}
-
-// hex4 decodes four hexadecimal digits. It returns U+FFFD if there are none.
-func hex4(t string, at int) rune {
-	if at+4 <= len(t) {
-		if n, err := strconv.ParseUint(t[at:at+4], 16, 16); err == nil {
-			return rune(n)
-		}
-	}
-	return utf8.RuneError
+// unquoteJSON is the text of a JSON string, which is given with its quotes and has to be
+// valid. Invalid UTF-8 and single surrogates become U+FFFD, as in encoding/json.
+func unquoteJSON(quoted string) string {
+	return strings.ToValidUTF8(string(event.AppendUnquoted(nil, []byte(quoted))), "\uFFFD")
 }
 
 func (w *jsonWalk) top() *level {
@@ -209,7 +161,7 @@ func (w *jsonWalk) top() *level {
 func (w *jsonWalk) string(start, end int) {
 	t := w.s[start+1 : end-1]
 	if strings.IndexByte(t, '\\') >= 0 || !utf8.ValidString(t) {
-		t = unquoteJSON(t)
+		t = unquoteJSON(w.s[start:end])
 	}
 	top := w.top()
 	if top != nil && top.object && top.isKey {
