@@ -41,19 +41,25 @@ func Dead(ctx context.Context, w io.Writer, dir string, choice run.DeadChoice, f
 	return t.end()
 }
 
+// deadGroup is a group of dead letters as JSON.
+type deadGroup struct {
+	Destination string `json:"destination,omitempty"`
+	By          string `json:"by,omitempty"`
+	Key         string `json:"key"`
+	Letters     uint64 `json:"letters"`
+	Redriven    uint64 `json:"redriven"`
+	Example     string `json:"example"`
+}
+
+func groupOf(g *run.DeadGroup, by string) deadGroup {
+	return deadGroup{g.Destination, by, g.Key, g.Letters, g.Redriven, g.Example.Detail}
+}
+
 // DeadGroups writes the groups of a run's dead letters.
 func DeadGroups(w io.Writer, groups []*run.DeadGroup, by, form string) error {
 	if form == "json" {
 		for _, g := range groups {
-			err := JSON(w, struct {
-				Destination string `json:"destination,omitempty"`
-				By          string `json:"by"`
-				Key         string `json:"key"`
-				Letters     uint64 `json:"letters"`
-				Redriven    uint64 `json:"redriven"`
-				Example     string `json:"example"`
-			}{g.Destination, by, g.Key, g.Letters, g.Redriven, g.Example.Detail})
-			if err != nil {
+			if err := JSON(w, groupOf(g, by)); err != nil {
 				return err
 			}
 		}

@@ -259,53 +259,14 @@ func late(b *strings.Builder, l *engine.Late) {
 	b.WriteString("\n")
 }
 
-type explainedGate struct {
-	Gate   string           `json:"gate"`
-	Passed bool             `json:"passed"`
-	Says   string           `json:"says"`
-	Terms  *filter.Term     `json:"terms,omitempty"`
-	Fields []explainedField `json:"fields,omitempty"`
-	Before json.RawMessage  `json:"before,omitempty"`
-	After  json.RawMessage  `json:"after,omitempty"`
-}
-
-type explainedField struct {
-	Name     string          `json:"name"`
-	From     string          `json:"from,omitempty"`
-	Value    json.RawMessage `json:"value,omitempty"`
-	Default  bool            `json:"default,omitempty"`
-	Required bool            `json:"required,omitempty"`
-	Problems []string        `json:"problems,omitempty"`
-}
-
-type explainedLetter struct {
-	Action     string `json:"action"`
-	Reason     string `json:"reason"`
-	Status     int    `json:"status,omitempty"`
-	Attempts   int    `json:"attempts"`
-	First      string `json:"first,omitempty"`
-	Last       string `json:"last,omitempty"`
-	Detail     string `json:"detail"`
-	RedrivenBy string `json:"redriven_by,omitempty"`
-}
-
-type explainedBecame struct {
-	Run     string            `json:"run"`
-	Outcome string            `json:"outcome"`
-	Says    string            `json:"says"`
-	Settled time.Time         `json:"settled_by,omitzero"`
-	Late    []engine.Late     `json:"late,omitempty"`
-	Letters []explainedLetter `json:"dead_letters,omitempty"`
-}
-
 type explainedDestination struct {
-	Name     string           `json:"name"`
-	Type     string           `json:"type"`
-	Gates    []explainedGate  `json:"gates"`
-	Requests []shownRequest   `json:"requests"`
-	NotSent  []notSent        `json:"not_sent"`
-	Share    int              `json:"events_a_request,omitempty"`
-	Became   *explainedBecame `json:"became,omitempty"`
+	Name     string         `json:"name"`
+	Type     string         `json:"type"`
+	Gates    []run.Gate     `json:"gates"`
+	Requests []shownRequest `json:"requests"`
+	NotSent  []notSent      `json:"not_sent"`
+	Share    int            `json:"events_a_request,omitempty"`
+	Became   *run.Became    `json:"became,omitempty"`
 }
 
 type explainedEvent struct {
@@ -314,17 +275,17 @@ type explainedEvent struct {
 	Object       string                 `json:"object"`
 	Line         int64                  `json:"line,omitempty"`
 	Offset       int64                  `json:"offset"`
-	Gates        []explainedGate        `json:"gates"`
+	Gates        []run.Gate             `json:"gates"`
 	Destinations []explainedDestination `json:"destinations"`
 }
 
 // ExplainJSON writes a line of JSON for each event that was asked for.
 func ExplainJSON(w io.Writer, a *run.Answers, redact func(string) string) error {
 	for _, x := range a.Explanations {
-		doc := explainedEvent{x.Event, x.Name, x.Object, x.Line, x.Offset, gatesJSON(x.Gates), []explainedDestination{}}
+		doc := explainedEvent{x.Event, x.Name, x.Object, x.Line, x.Offset, x.Gates, []explainedDestination{}}
 		for _, l := range x.Destinations {
-			d := explainedDestination{Name: l.Name, Type: l.Type, Gates: gatesJSON(l.Gates), Requests: []shownRequest{},
-				NotSent: []notSent{}, Share: l.Share, Became: becameJSON(l.Became)}
+			d := explainedDestination{Name: l.Name, Type: l.Type, Gates: append([]run.Gate{}, l.Gates...), Requests: []shownRequest{},
+				NotSent: []notSent{}, Share: l.Share, Became: l.Became}
 			for _, s := range l.Shown {
 				if s.Settled != nil {
 					d.NotSent = append(d.NotSent, notSentOf(s))
@@ -343,44 +304,4 @@ func ExplainJSON(w io.Writer, a *run.Answers, redact func(string) string) error 
 		}
 	}
 	return nil
-}
-
-func gatesJSON(list []run.Gate) []explainedGate {
-	out := []explainedGate{}
-	for _, g := range list {
-		x := explainedGate{Gate: g.Name, Passed: g.Passed, Says: g.Says, Terms: g.Terms, Before: textJSON(g.Before),
-			After: textJSON(g.After)}
-		for _, f := range g.Fields {
-			x.Fields = append(x.Fields, explainedField{f.Name, f.From, textJSON(f.Value), f.Default, f.Required, f.Problems})
-		}
-		out = append(out, x)
-	}
-	return out
-}
-
-// mostOfJSON bounds the texts of others in a document, in bytes.
-const mostOfJSON = 256 << 10
-
-// textJSON is a JSON text, or as much of it as a document may hold as one text.
-func textJSON(text []byte) json.RawMessage {
-	if text == nil || len(text) <= mostOfJSON && json.Valid(text) {
-		return text
-	}
-	out, err := json.Marshal(destination.Cut(string(text), mostOfJSON))
-	if err != nil {
-		return nil
-	}
-	return out
-}
-
-func becameJSON(b *run.Became) *explainedBecame {
-	if b == nil {
-		return nil
-	}
-	out := &explainedBecame{Run: b.Run, Outcome: b.Outcome, Says: b.Says, Settled: b.Settled, Late: b.Late}
-	for _, l := range b.Letters {
-		out.Letters = append(out.Letters,
-			explainedLetter{l.Action, l.Reason, l.Status, l.Attempts, l.First, l.Last, l.Detail, l.RedrivenBy})
-	}
-	return out
 }

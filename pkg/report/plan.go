@@ -315,15 +315,6 @@ func span(d time.Duration) string {
 // share is a part of a whole, for people.
 func share(of float64) string { return strconv.FormatFloat(of*100, 'g', 4, 64) + "%" }
 
-// planExample is one of the events that a count is of.
-type planExample struct {
-	Object string `json:"object,omitempty"`
-	Line   int64  `json:"line,omitempty"`
-	Event  string `json:"event,omitempty"`
-	Name   string `json:"name,omitempty"`
-	Detail string `json:"detail,omitempty"`
-}
-
 type planLimit struct {
 	Action  string  `json:"action,omitempty"`
 	Of      string  `json:"of"`
@@ -340,9 +331,9 @@ type planDestination struct {
 	Delivered    uint64                 `json:"delivered"`
 	Deliveries   uint64                 `json:"deliveries"`
 	Skipped      map[string]uint64      `json:"skipped"`
-	SkippedLike  map[string]planExample `json:"skipped_like,omitempty"`
+	SkippedLike  map[string]run.Example `json:"skipped_like,omitempty"`
 	Rejected     map[string]uint64      `json:"rejected"`
-	RejectedLike map[string]planExample `json:"rejected_like,omitempty"`
+	RejectedLike map[string]run.Example `json:"rejected_like,omitempty"`
 	Live         map[string]planLive    `json:"live,omitempty"`
 	NeedsLive    string                 `json:"needs_trigger_live,omitempty"`
 	Requests     uint64                 `json:"requests"`
@@ -357,7 +348,7 @@ type planDestination struct {
 // planLive is what an action would start for events of long ago.
 type planLive struct {
 	Deliveries uint64      `json:"deliveries"`
-	Like       planExample `json:"like"`
+	Like       run.Example `json:"like"`
 	Does       string      `json:"does"`
 	Docs       string      `json:"docs"`
 }
@@ -370,12 +361,12 @@ type planName struct {
 
 type planDocument struct {
 	Run          string                 `json:"run"`
-	Earlier      *planEarlierRun        `json:"earlier,omitempty"`
+	Earlier      *run.Earlier           `json:"earlier,omitempty"`
 	Objects      int                    `json:"objects"`
 	Read         uint64                 `json:"read"`
 	BadRecords   uint64                 `json:"bad_records"`
 	BadReasons   map[string]uint64      `json:"bad_reasons,omitempty"`
-	BadLike      map[string]planExample `json:"bad_like,omitempty"`
+	BadLike      map[string]run.Example `json:"bad_like,omitempty"`
 	Dropped      map[string]uint64      `json:"dropped"`
 	Undated      uint64                 `json:"undated"`
 	First        time.Time              `json:"first,omitzero"`
@@ -386,22 +377,13 @@ type planDocument struct {
 	Saved        *run.SavedPlan         `json:"saved,omitempty"`
 }
 
-type planEarlierRun struct {
-	Run    string            `json:"run"`
-	Status string            `json:"status,omitempty"`
-	Left   map[string]uint64 `json:"left,omitempty"` // events that it has not settled, by destination
-}
-
 // PlanJSON writes a plan as one JSON document, with what it holds on to, if it is to be saved.
 func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.SavedPlan) error {
-	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planned(p.Bad),
+	doc := planDocument{Run: p.Run, Earlier: p.Earlier, Objects: p.Objects, Read: p.Read, BadRecords: planned(p.Bad),
 		BadReasons: planCounts(p.Bad), BadLike: planExamples(p.Bad), Dropped: p.Dropped, Undated: p.Undated,
 		First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
 	if p.Sample < 1 {
 		doc.Sample = p.Sample
-	}
-	if p.Earlier != nil {
-		doc.Earlier = &planEarlierRun{p.Earlier.Run, p.Earlier.Status, p.Earlier.Left}
 	}
 	for _, l := range p.Destinations {
 		d := planDestination{Name: l.Name, Type: l.Type, Filtered: l.Filtered, Delivered: l.Events,
@@ -413,7 +395,7 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.Save
 			if d.Live == nil {
 				d.Live = map[string]planLive{}
 			}
-			d.Live[k] = planLive{c.N, planExample(c.Example), c.Does, c.Docs}
+			d.Live[k] = planLive{c.N, c.Example, c.Does, c.Docs}
 			if !l.Asked && d.NeedsLive == "" {
 				d.NeedsLive = c.Example.Detail
 			}
@@ -450,10 +432,10 @@ func planCounts(by map[string]run.Planned) map[string]uint64 {
 	return counts
 }
 
-func planExamples(by map[string]run.Planned) map[string]planExample {
-	examples := map[string]planExample{}
+func planExamples(by map[string]run.Planned) map[string]run.Example {
+	examples := map[string]run.Example{}
 	for k, c := range by {
-		examples[k] = planExample(c.Example)
+		examples[k] = c.Example
 	}
 	return examples
 }

@@ -98,50 +98,27 @@ func plainText(s string) string {
 	return b.String()
 }
 
-type storyGroup struct {
-	Destination string `json:"destination,omitempty"`
-	Key         string `json:"key"`
-	Letters     uint64 `json:"letters"`
-	Redriven    uint64 `json:"redriven"`
-	Example     string `json:"example"`
-}
-
-type storyRedrive struct {
-	Run       string    `json:"run"`
-	Of        string    `json:"of"`
-	Status    string    `json:"status"`
-	Start     time.Time `json:"start,omitzero"`
-	End       time.Time `json:"end,omitzero"`
-	Delivered uint64    `json:"delivered"`
-	Rejected  uint64    `json:"rejected"`
-	Pending   uint64    `json:"pending"`
-}
-
 // StoryJSON writes a report of a run as one JSON document.
 func StoryJSON(w io.Writer, st *run.Story) error {
 	head, under := headline(st.Summary)
 	doc := struct {
-		Headline string                  `json:"headline"`
-		Under    string                  `json:"under,omitempty"`
-		Summary  *engine.Summary         `json:"summary"`
-		History  *run.History            `json:"history"`
-		Redrives []storyRedrive          `json:"redrives"`
-		Groups   map[string][]storyGroup `json:"dead_letter_groups"`
-		Objects  int                     `json:"objects"`
-		Bytes    int64                   `json:"input_bytes"`
-		Input    []source.Object         `json:"input"`
-		Plan     json.RawMessage         `json:"plan,omitempty"`
-		Made     json.RawMessage         `json:"made_with,omitempty"`
-	}{head, under, st.Summary, st.History, []storyRedrive{}, map[string][]storyGroup{}, st.Objects, st.Bytes, st.Input,
-		st.Plan,
-		st.Meta}
-	for _, r := range st.Redrives {
-		doc.Redrives = append(doc.Redrives, storyRedrive(r))
-	}
+		Headline string                 `json:"headline"`
+		Under    string                 `json:"under,omitempty"`
+		Summary  *engine.Summary        `json:"summary"`
+		History  *run.History           `json:"history"`
+		Redrives []run.Redrive          `json:"redrives"`
+		Groups   map[string][]deadGroup `json:"dead_letter_groups"`
+		Objects  int                    `json:"objects"`
+		Bytes    int64                  `json:"input_bytes"`
+		Input    []source.Object        `json:"input"`
+		Plan     json.RawMessage        `json:"plan,omitempty"`
+		Made     json.RawMessage        `json:"made_with,omitempty"`
+	}{head, under, st.Summary, st.History, append([]run.Redrive{}, st.Redrives...), map[string][]deadGroup{},
+		st.Objects, st.Bytes, st.Input, st.Plan, st.Meta}
 	for by, groups := range st.Groups {
-		list := []storyGroup{}
+		list := []deadGroup{}
 		for _, g := range groups {
-			list = append(list, storyGroup{g.Destination, g.Key, g.Letters, g.Redriven, g.Example.Detail})
+			list = append(list, groupOf(g, ""))
 		}
 		doc.Groups[by] = list
 	}

@@ -17,25 +17,29 @@ import (
 
 // Became is the outcome of an event at one destination of a run.
 type Became struct {
-	Run     string
-	Outcome string // delivered, not sent, skipped, rejected, pending, in doubt, unknown
-	Says    string
-	Letters []Letter // of its rejected deliveries
+	Run     string `json:"run"`
+	Outcome string `json:"outcome"` // delivered, not sent, skipped, rejected, pending, in doubt, unknown
+	Says    string `json:"says"`
 	// Settled is the time by which it was settled, if that is known; zero: not known. Late are requests that were
 	// accepted at a later attempt, and which may have contained the event.
-	Settled time.Time
-	Late    []engine.Late
+	Settled time.Time     `json:"settled_by,omitzero"`
+	Late    []engine.Late `json:"late,omitempty"`
+	Letters []Letter      `json:"dead_letters,omitempty"` // of its rejected deliveries
 }
 
 // Letter is what a dead letter says about the reason.
 type Letter struct {
-	Destination, Action  string
-	Reason, Detail       string
-	Status, Attempts     int
-	First, Last          string
-	InsertID, RedrivenBy string
-	Object               string
-	Line                 int64
+	Destination string `json:"-"`
+	Object      string `json:"-"`
+	Line        int64  `json:"-"`
+	Action      string `json:"action"`
+	Reason      string `json:"reason"`
+	Status      int    `json:"status,omitempty"`
+	Attempts    int    `json:"attempts"`
+	First       string `json:"first,omitempty"`
+	Last        string `json:"last,omitempty"`
+	Detail      string `json:"detail"`
+	RedrivenBy  string `json:"redriven_by,omitempty"`
 
 	name    letterName
 	offset  int64
@@ -50,7 +54,7 @@ func letterOf(v event.Value) Letter {
 	text := func(key string) string { return v.Get(key).Text() }
 	l := Letter{Destination: text("destination"), Action: text("action"), Reason: text("reason"), Detail: text("detail"),
 		Status: int(num("status")), Attempts: int(num("attempts")), First: text("first"), Last: text("last"),
-		InsertID: text("insert_id"), Object: text("object"), Line: num("line"), name: nameOf(v), offset: num("offset")}
+		Object: text("object"), Line: num("line"), name: nameOf(v), offset: num("offset")}
 	if p, err := source.ParsePosition(text("position")); err == nil {
 		l.element = p.Element
 	}

@@ -46,25 +46,41 @@ type Explanation struct {
 	ordinal uint64
 }
 
-// Gate is one decision about an event.
+// Gate is one decision about an event. Scripts rely on the names that it has in JSON, and those of [GateField], [Became]
+// and [Letter].
 type Gate struct {
-	Name   string
-	Passed bool
-	Says   string       // what was found, in one sentence
-	Terms  *filter.Term // the parsed filter of a filter gate
-	Fields []GateField  // of a mapping gate
-	Before []byte       // the event before the gate changed it
-	After  []byte
+	Name   string       `json:"gate"`
+	Passed bool         `json:"passed"`
+	Says   string       `json:"says"`             // what was found, in one sentence
+	Terms  *filter.Term `json:"terms,omitempty"`  // the parsed filter of a filter gate
+	Fields []GateField  `json:"fields,omitempty"` // of a mapping gate
+	Before Text         `json:"before,omitempty"` // the event before the gate changed it
+	After  Text         `json:"after,omitempty"`
 	// Considered says that this gate alone does not decide: another one of its kind lets the event pass.
-	Considered bool
+	Considered bool `json:"-"`
 }
 
 // GateField is one field of a payload.
 type GateField struct {
-	Name, From        string
-	Value             []byte // JSON; nil: missing
-	Default, Required bool   // the value comes from the action's default; the field is required
-	Problems          []string
+	Name     string   `json:"name"`
+	From     string   `json:"from,omitempty"`
+	Value    Text     `json:"value,omitempty"`   // nil: missing
+	Default  bool     `json:"default,omitempty"` // the value comes from the action's default
+	Required bool     `json:"required,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Text is JSON of somebody else's. In a document it is at most 256 KiB: what is longer, or is no JSON, stands there cut
+// off, as one text.
+type Text []byte
+
+// MarshalJSON implements [json.Marshaler].
+func (t Text) MarshalJSON() ([]byte, error) {
+	const most = 256 << 10
+	if len(t) <= most && json.Valid(t) {
+		return t, nil
+	}
+	return json.Marshal(destination.Cut(string(t), most))
 }
 
 // ExplainedLane is how a destination treats an event.
@@ -500,7 +516,7 @@ func fieldsOf(c *destination.Considered) Gate {
 		x := GateField{Name: f.Field.Key, From: f.From.Where(), Value: f.Value, Default: f.Default, Required: f.Required,
 			Problems: f.Problems}
 		if f.Field.Type.String() == "password" && x.Value != nil {
-			x.Value = json.RawMessage(`"***"`)
+			x.Value = Text(`"***"`)
 		}
 		g.Fields = append(g.Fields, x)
 		wrong = append(wrong, f.Problems...)

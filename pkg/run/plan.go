@@ -60,15 +60,15 @@ func (p *Plan) Redact(redact func(string) string) {
 
 // Earlier is an earlier run of the same command. What it has delivered is not sent again.
 type Earlier struct {
-	Run    string
-	Status string // as in the summary; "": it has no summary yet
+	Run    string `json:"run"`
+	Status string `json:"status,omitempty"` // as in the summary; "": it has no summary yet
 	// Redrive is, for a redrive, the run whose redrive would send what was refused then.
-	Redrive string
+	Redrive string `json:"-"`
 	// Left is how many of the planned events that run has not settled, by destination; nil: it is not known, since the
 	// plan is a sample, the configuration has changed, or that run has read what the plan has not.
-	Left map[string]uint64
+	Left map[string]uint64 `json:"left,omitempty"`
 	// Differences are changes of the configuration since then: the user has to say whether to continue.
-	Differences []Difference
+	Differences []Difference `json:"-"`
 }
 
 // Planned is a number of events that have something in common, with an example.
@@ -79,11 +79,11 @@ type Planned struct {
 
 // Example is one event of many.
 type Example struct {
-	Object string
-	Line   int64
-	Event  string // its messageId, or position
-	Name   string // of a track call; otherwise its type
-	Detail string
+	Object string `json:"object,omitempty"`
+	Line   int64  `json:"line,omitempty"`
+	Event  string `json:"event,omitempty"` // its messageId, or position
+	Name   string `json:"name,omitempty"`  // of a track call; otherwise its type
+	Detail string `json:"detail,omitempty"`
 }
 
 func (e *Example) redact(redact func(string) string) {

@@ -34,9 +34,14 @@ type Story struct {
 
 // Redrive is a run that has sent dead letters of another run again.
 type Redrive struct {
-	Run, Of, Status              string
-	Start, End                   time.Time // zero: not known
-	Delivered, Rejected, Pending uint64
+	Run       string    `json:"run"`
+	Of        string    `json:"of"`
+	Status    string    `json:"status"`
+	Start     time.Time `json:"start,omitzero"` // zero: not known
+	End       time.Time `json:"end,omitzero"`   // as well
+	Delivered uint64    `json:"delivered"`
+	Rejected  uint64    `json:"rejected"`
+	Pending   uint64    `json:"pending"`
 }
 
 // Bounds for long lists in a story.
