@@ -11,8 +11,6 @@ import (
 // of it, they are entries of the same Name with an empty Doc.
 type Entry struct {
 	Name    string
-	Segment bool   // a directive of Segment's, with Segment's meaning
-	Go      string // the constructor in Go
 	Doc     string
 	Mapping string
 	Event   string
@@ -39,8 +37,6 @@ func valueEntries() []Entry {
 	return []Entry{
 		{
 			"@path",
-			true,
-			"Path",
 			"The value at a path. $. is the event; dots and brackets descend: $.properties.products[0].sku, " +
 				"$.traits['first name']. Text and arrays have .length. A path that leads nowhere is undefined, and " +
 				"its key is left out.",
@@ -51,20 +47,16 @@ func valueEntries() []Entry {
 		},
 		{
 			"@template",
-			true,
-			"Template",
 			"Text with {{path}} placeholders, written without $. in front. What is missing is empty.",
 			`{"@template": "{{userId}}: {{event}} {{properties.x}}"}`,
 			exampleOrder,
 			`"u1: Order Completed "`,
 		},
-		{"@literal", true, "Literal", "A value as it stands; directives inside it run.",
+		{"@literal", "A value as it stands; directives inside it run.",
 			`{"@literal": {"source": "backfill", "id": {"@path": "$.userId"}}}`, exampleOrder,
 			`{"source":"backfill","id":"u1"}`},
 		{
 			"@if",
-			true,
-			"If, IfNotBlank",
 			"then when exists is neither undefined nor null, else otherwise. With blank instead of exists, then is " +
 				"taken when the value is not blank: not \"\", 0, false or an array of nothing either.",
 			`{"@if": {"exists": {"@path": "$.properties.code"}, "then": {"@path": "$.properties.code"}, "else": ` +
@@ -74,19 +66,15 @@ func valueEntries() []Entry {
 		},
 		{
 			"@if",
-			true,
-			"",
 			"",
 			`{"@if": {"blank": {"@path": "$.properties.coupon"}, "then": "coupon", "else": "no coupon"}}`,
 			exampleOrder,
 			`"no coupon"`,
 		},
-		{"@case", true, "Case, Lower, Upper", "Text in lower or upper case; other values as they are.",
+		{"@case", "Text in lower or upper case; other values as they are.",
 			`{"@case": {"operator": "upper", "value": {"@path": "$.event"}}}`, exampleOrder, `"ORDER COMPLETED"`},
 		{
 			"@replace",
-			true,
-			"Replace",
 			"Replaces pattern (plain text of 1 to 10 characters) by replacement (up to 10; $& is the match), " +
 				"everywhere or with global false once; pattern2 and replacement2 run on what comes out. With " +
 				"ignorecase true in any case. What is no text, number or boolean gives \"\".",
@@ -96,8 +84,6 @@ func valueEntries() []Entry {
 		},
 		{
 			"@arrayPath",
-			true,
-			"ArrayPath, ArrayOf",
 			"The array at a path, each element resolved through a shape in which $. is the element.",
 			`{"@arrayPath": ["$.properties.products", {"item_id": {"@path": "$.sku"}, "quantity": {"@path": ` +
 				`"$.qty"}}]}`,
@@ -110,13 +96,11 @@ func valueEntries() []Entry {
 // containerEntries are Segment's directives for objects and arrays.
 func containerEntries() []Entry {
 	return []Entry{
-		{"@json", true, "JSON", "mode encode writes a value as JSON text, decode reads JSON text.",
+		{"@json", "mode encode writes a value as JSON text, decode reads JSON text.",
 			`{"@json": {"mode": "encode", "value": {"@path": "$.properties.products"}}}`, exampleOrder,
 			`"[{\"sku\":\"a\",\"qty\":2},{\"sku\":\"b\"}]"`},
 		{
 			"@flatten",
-			true,
-			"Flatten",
 			"One level of nested objects and arrays, keys joined by separator; with omitArrays arrays stay whole.",
 			`{"@flatten": {"value": {"@path": "$.traits"}, "separator": "_"}}`,
 			`{"traits":{"plan":"pro","address":{"city":"Paris","zip":["75001"]}}}`,
@@ -124,21 +108,17 @@ func containerEntries() []Entry {
 		},
 		{
 			"@merge",
-			true,
-			"Merge",
 			"Puts objects together; with direction right the later one's member wins, with left the earlier one's.",
 			`{"@merge": {"direction": "right", "objects": [{"plan": "free", "seats": 1}, {"@path": "$.traits"}]}}`,
 			`{"traits":{"plan":"pro"}}`,
 			`{"plan":"pro","seats":1}`,
 		},
-		{"@transform", true, "Transform", "Resolves mapping against the result of apply instead of the event.",
+		{"@transform", "Resolves mapping against the result of apply instead of the event.",
 			`{"@transform": {"apply": {"n": {"@path": "$.properties.products.length"}}, "mapping": {"text": ` +
 				`{"@template": "{{n}} products"}}}}`,
 			exampleOrder, `{"text":"2 products"}`},
 		{
 			"@excludeWhenNull",
-			true,
-			"ExcludeWhenNull",
 			"A value without null: undefined instead of null, and objects without their null members.",
 			`{"@excludeWhenNull": {"@path": "$.traits"}}`,
 			`{"traits":{"plan":null,"address":{"zip":null,"city":"Paris"}}}`,
@@ -152,19 +132,15 @@ func ownEntries() []Entry {
 	return []Entry{
 		{
 			"@first",
-			false,
-			"First, FirstPath",
 			"The first of a list that is not empty: not undefined, null, \"\", [] or {}.",
 			`{"@first": [{"@path": "$.traits.plan"}, {"@path": "$.traits.tier"}, {"@path": "$.userId"}]}`,
 			examplePerson,
 			`"u1"`,
 		},
-		{"@text", false, "Text", "A value as text; objects and arrays as JSON, null and undefined not at all.",
+		{"@text", "A value as text; objects and arrays as JSON, null and undefined not at all.",
 			`{"@text": {"value": {"@path": "$.properties.products[0].qty"}}}`, exampleOrder, `"2"`},
 		{
 			"@number",
-			false,
-			"Number, Integer, Cents",
 			"A number, or the number that text spells. as integer cuts off the decimals, as cents multiplies by 100 " +
 				"and rounds.",
 			`{"total": {"@number": {"value": {"@path": "$.properties.total"}}}, "cents": {"@number": {"value": ` +
@@ -172,12 +148,10 @@ func ownEntries() []Entry {
 			exampleOrder,
 			`{"total":19.99,"cents":1999}`,
 		},
-		{"@boolean", false, "Bool", "true and false, 1 and 0, and the texts true, yes, 1, false, no, 0 in any case.",
+		{"@boolean", "true and false, 1 and 0, and the texts true, yes, 1, false, no, 0 in any case.",
 			`{"@boolean": {"value": "Yes"}}`, `{}`, `true`},
 		{
 			"@time",
-			false,
-			"Time",
 			"A time in any form (ISO 8601, a date, Unix seconds to nanoseconds) as format: iso, rfc3339, seconds, " +
 				"millis, micros, nanos, fraction, date, datetime, day. Always UTC.",
 			`{"ms": {"@time": {"value": {"@path": "$.timestamp"}, "format": "millis"}}, "day": {"@time": {"value": ` +
@@ -187,8 +161,6 @@ func ownEntries() []Entry {
 		},
 		{
 			"@hash",
-			false,
-			"Hash, HashPhone",
 			"SHA-256 in hex of the value, normalised as @normalize does when as is given. What is a SHA-256 already " +
 				"is left alone; arrays element by element.",
 			`{"@hash": {"value": {"@path": "$.traits.email"}, "as": "email"}}`,
@@ -197,8 +169,6 @@ func ownEntries() []Entry {
 		},
 		{
 			"@normalize",
-			false,
-			"Normalize, NormalizePhone",
 			"Personal data as ad platforms want it before hashing: email, email_dotless, phone (E.164; country for " +
 				"numbers without a country code), phone_digits (without +), name, city, state, zip, country, " +
 				"gender, birthdate (YYYYMMDD), text.",
@@ -216,8 +186,6 @@ func manyEntries() []Entry {
 	return []Entry{
 		{
 			"@join",
-			false,
-			"Join",
 			"The texts of values, and of the elements of arrays among them, joined by separator; empty ones are " +
 				"left out.",
 			`{"@join": {"values": [{"@path": "$.userId"}, {"@path": "$.properties.coupon"}, {"@arrayPath": ` +
@@ -227,8 +195,6 @@ func manyEntries() []Entry {
 		},
 		{
 			"@lookup",
-			false,
-			"Lookup",
 			"The entry of table under the value's text, else otherwise. With ignorecase in any case.",
 			`{"@lookup": {"value": {"@path": "$.event"}, "table": {"Order Completed": "purchase", "Product Viewed": ` +
 				`"view_item"}, "else": {"@path": "$.event"}}}`,
@@ -237,26 +203,22 @@ func manyEntries() []Entry {
 		},
 		{
 			"@keys",
-			false,
-			"KeyCase",
 			"An object with its keys in case snake, camel, pascal, title, kebab or lower; with deep at every level.",
 			`{"@keys": {"value": {"firstName": "Ada", "Last Name": "Lovelace", "userID": 1}, "case": "snake"}}`,
 			`{}`,
 			`{"first_name":"Ada","last_name":"Lovelace","user_id":1}`,
 		},
-		{"@rename", false, "Rename", "An object with the keys that keys names renamed.",
+		{"@rename", "An object with the keys that keys names renamed.",
 			`{"@rename": {"value": {"@path": "$.properties.products[0]"}, "keys": {"sku": "item_id"}}}`, exampleOrder,
 			`{"item_id":"a","qty":2}`},
-		{"@pick", false, "Pick", "An object with only these keys; one that ends in * stands for all that begin so.",
+		{"@pick", "An object with only these keys; one that ends in * stands for all that begin so.",
 			`{"@pick": {"value": {"@path": "$.properties"}, "keys": ["order_id", "total"]}}`, exampleOrder,
 			`{"order_id":"o-1","total":"19.99"}`},
-		{"@omit", false, "Omit", "An object without these keys.",
+		{"@omit", "An object without these keys.",
 			`{"@omit": {"value": {"@path": "$.properties"}, "keys": ["products", "coupon"]}}`, exampleOrder,
 			`{"order_id":"o-1","total":"19.99"}`},
 		{
 			"@compact",
-			false,
-			"Compact",
 			"A value without null, \"\", [] and {} at every depth; undefined when nothing is left.",
 			`{"@compact": {"value": {"a": null, "b": "", "c": [null, {"d": ""}], "e": 0}}}`,
 			`{}`,
@@ -264,8 +226,6 @@ func manyEntries() []Entry {
 		},
 		{
 			"@cut",
-			false,
-			"Cut",
 			"Text of at most so many bytes of UTF-8, cut between characters; more stands at the end of a cut text, " +
 				"{n} in it for the number of characters left out.",
 			`{"@cut": {"value": "Straßenbahnhaltestelle", "bytes": 12, "more": "…+{n}"}}`,
@@ -274,8 +234,6 @@ func manyEntries() []Entry {
 		},
 		{
 			"@limit",
-			false,
-			"Limit",
 			"An array or object of at most so many items; more is the last item of a cut array, {n} in it for the " +
 				"number left out.",
 			`{"@limit": {"value": [1, 2, 3, 4, 5], "items": 3, "more": "{n} more"}}`,
@@ -288,17 +246,15 @@ func manyEntries() []Entry {
 // exportEntries are our own directives for what exports write instead of an object.
 func exportEntries() []Entry {
 	return []Entry{
-		{"@after", false, "After", "What stands behind a prefix of a text; undefined without it.",
+		{"@after", "What stands behind a prefix of a text; undefined without it.",
 			`{"@after": {"value": {"@path": "$.id"}, "prefix": "device:"}}`, `{"id":"device:7"}`, `"7"`},
-		{"@values", false, "Values", "The values of an object as a list, with what stands in lists among them.",
+		{"@values", "The values of an object as a list, with what stands in lists among them.",
 			`{"@values": {"value": {"@path": "$.groups"}}}`, `{"groups":{"org":["acme"],"plan":"pro"}}`, `["acme","pro"]`},
-		{"@unless", false, "Unless", "A value, unless it is equal to another one, or a text that begins with prefix.",
+		{"@unless", "A value, unless it is equal to another one, or a text that begins with prefix.",
 			`{"@unless": {"value": {"@path": "$.id"}, "equals": {"@path": "$.device"}, "prefix": "device:"}}`,
 			`{"id":"u-1","device":"7"}`, `"u-1"`},
 		{
 			"@pairs",
-			false,
-			"Pairs",
 			"An array of objects with a key and a value as one object. Of a value with a member for each type, such as " +
 				"int_value, the one that is not null is taken.",
 			`{"@pairs": {"value": {"@path": "$.params"}}}`,
@@ -307,16 +263,12 @@ func exportEntries() []Entry {
 		},
 		{
 			"@members",
-			false,
-			"Members",
 			"The members of an object whose names begin with prefix, without it; with open true their own members.",
 			`{"@members": {"value": {"@path": "$.properties"}, "prefix": "order_"}}`, exampleOrder,
 			`{"id":"o-1"}`,
 		},
 		{
 			"@described",
-			false,
-			"Described",
 			"A document that names its schema, {\"schema\": \"iglu:…\", \"data\": …}, also as text, by the schema's name; " +
 				"of a list of them each name has an array. With open true the members of the data.",
 			`{"@described": {"value": {"@path": "$.contexts"}}}`,
