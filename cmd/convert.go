@@ -105,7 +105,7 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	o.Left = func(path, what string) {
 		a.sayf("not imported: %s: %s", path, report.OneLine(a.secrets.redact(what)))
 	}
-	k := &cassette.Cassette{Path: o.out, HasMeta: true, Meta: cassette.Meta{Tool: "fanfold " + a.build.Version}}
+	k := &cassette.Cassette{Path: o.out, Meta: cassette.Meta{Tool: "fanfold " + a.build.Version}}
 	if err := o.Do(k); err != nil {
 		return &usageError{err}
 	}

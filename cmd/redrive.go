@@ -82,8 +82,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
-	choice := run.LetterChoice{To: flagvalue.Words(o.to), Reasons: flagvalue.Words(o.reasons), Since: o.since,
-		Rehearse: o.rehearse}
+	choice := run.LetterChoice{To: flagvalue.Words(o.to), Reasons: flagvalue.Words(o.reasons), Since: o.since}
 	if choice.Last, choice.Relative, err = parseTime("--since", o.since, a.now()); err != nil {
 		return err
 	}

@@ -40,8 +40,6 @@ type Cassette struct {
 	Path         string
 	Interactions []*Interaction
 	Meta         Meta
-	// HasMeta is true if the cassette has a sidecar.
-	HasMeta bool
 }
 
 // Case is the cassette's name: the name of its file, without .yaml.
@@ -184,7 +182,6 @@ func Load(path string) (*Cassette, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	c.HasMeta = err == nil
 	return c, nil
 }
 

@@ -102,9 +102,7 @@ func (c Counts) Clone() Counts {
 
 // Request is a request that was begun and did not end: it is in doubt.
 type Request struct {
-	Action string
-	IDs    []DeliveryID // those that are not settled
-	Begun  time.Time
+	IDs []DeliveryID // those that are not settled
 }
 
 // Begun is a request that an earlier process has begun, whatever became of it.

@@ -505,7 +505,7 @@ func (l *Lane) resume() *State {
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
 		o := l.open[id]
-		req := Request{Action: o.action, Begun: time.UnixMilli(o.at)}
+		var req Request
 		for d := range o.ids.all() {
 			if d.Ordinal < l.mark.Ordinal {
 				continue

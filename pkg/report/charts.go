@@ -23,8 +23,8 @@ type chartBar struct {
 
 type legend struct{ Class, Text string }
 
-// bar adds a bar from one height to another, of a whole of most.
-func (c *chart) bar(class, title string, x, w float64, from, to, most uint64) {
+// bar adds a bar from one height to another, of a whole of most, with gaps beside it.
+func (c *chart) bar(class, title string, x float64, from, to, most uint64) {
 	if to == from || most == 0 {
 		return
 	}
@@ -33,7 +33,7 @@ func (c *chart) bar(class, title string, x, w float64, from, to, most uint64) {
 	if h < 1.5 {
 		h, y = 1.5, min(y, 98.5)
 	}
-	c.Bars = append(c.Bars, chartBar{class, title, x, y, w, h})
+	c.Bars = append(c.Bars, chartBar{class, title, x + 0.06, y, 0.88, h})
 }
 
 // overTime are requests over the time of a run, with their retries and the pauses.
@@ -53,8 +53,8 @@ func overTime(k *engine.Course) chart {
 		}
 		title := fmt.Sprintf("%s: %d requests, %d of them retries, %d events delivered", at, s.Requests,
 			s.Retries, s.Delivered)
-		c.bar("requests", title, x+0.06, 0.88, 0, s.Requests-min(s.Retries, s.Requests), most)
-		c.bar("retries", title, x+0.06, 0.88, s.Requests-min(s.Retries, s.Requests), s.Requests, most)
+		c.bar("requests", title, x, 0, s.Requests-min(s.Retries, s.Requests), most)
+		c.bar("retries", title, x, s.Requests-min(s.Retries, s.Requests), s.Requests, most)
 	}
 	c.Peak = fmt.Sprintf("at most %s in %s", grouped(most), Duration(width))
 	c.Says = fmt.Sprintf("%s requests from %s to %s, %s of them retries, %s, paused for %s", grouped(all), c.From, c.To,
@@ -105,7 +105,7 @@ func latencyOf(k *engine.Course) chart {
 	sum, median := uint64(0), ""
 	for i := first; i <= last; i++ {
 		n := k.Latency[i]
-		c.bar("requests", fmt.Sprintf("under %s: %d requests", upTo(i), n), float64(i-first)+0.06, 0.88, 0, n, most)
+		c.bar("requests", fmt.Sprintf("under %s: %d requests", upTo(i), n), float64(i-first), 0, n, most)
 		if sum += n; median == "" && sum*2 >= all && all > 0 {
 			median = upTo(i)
 		}
@@ -147,7 +147,7 @@ func byDay(k *engine.Course, delivered uint64) chart {
 		To: day(int64(last))}
 	for i, n := range bars {
 		from := int64(first) + int64(i)*width
-		c.bar("delivered", fmt.Sprintf("%s: %s events", day(from), grouped(n)), float64(i)+0.06, 0.88, 0, n, most)
+		c.bar("delivered", fmt.Sprintf("%s: %s events", day(from), grouped(n)), float64(i), 0, n, most)
 	}
 	per := "a day"
 	if width > 1 {

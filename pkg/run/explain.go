@@ -108,7 +108,6 @@ type Answers struct {
 // explainer answers a question.
 type explainer struct {
 	w     *World
-	j     *Job
 	q     *Question
 	sel   selection.Selection
 	lanes []*dryLane
@@ -133,11 +132,10 @@ const mostNear = 3
 // interpreter that runs use to check their compiled bodies. Nothing is sent. dir is a folder for what does not fit
 // in memory; the caller removes it.
 func (w *World) Explain(ctx context.Context, j *Job, q *Question, dir string) (*Answers, error) {
-	e := &explainer{w: w, j: j, q: q, answers: &Answers{}}
+	e := &explainer{w: w, q: q, answers: &Answers{}}
 	e.seen.steps = map[source.Position][]Gate{}
 	all := *j
 	all.Limit = 0 // the limit of the question counts explanations instead
-	e.j = &all
 	err := w.dryRead(ctx, &all, dir, func(src source.Source, s *selection.Selection) {
 		s.Watch = e.watch
 		e.sel = *s
@@ -459,11 +457,11 @@ func (e *explainer) admitted(l *ExplainedLane, d *config.Opened, r *selection.Re
 		add(Gate{Name: "actions", Passed: true, Says: err.Error()})
 		return
 	}
-	e.routing(l, d, r.Event, &routing)
+	e.routing(l, r.Event, &routing)
 }
 
 // routing adds the destination's own gates.
-func (e *explainer) routing(l *ExplainedLane, d *config.Opened, ev *event.Event, routing *destination.Routing) {
+func (e *explainer) routing(l *ExplainedLane, ev *event.Event, routing *destination.Routing) {
 	add := func(g Gate) { l.Gates = append(l.Gates, g) }
 	in := Gate{Name: "integrations", Passed: routing.OptedOut == "",
 		Says: "the event says nothing against this destination"}

@@ -34,7 +34,6 @@ type LetterChoice struct {
 	Since    string
 	Last     time.Time
 	Relative bool
-	Rehearse bool
 	// Filter is applied to the events in the letters, in the spec's form; nil: all pass.
 	Filter *filter.Filter
 }

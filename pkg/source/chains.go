@@ -617,7 +617,7 @@ func (c *chains) grown(
 		if err = continues(at, ch.end); err != nil {
 			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
 		}
-		if o.Start, err = startOfGrowth(at, ch.end, o.Size); err != nil {
+		if o.Start, err = startOfGrowth(at, ch.end); err != nil {
 			return o, false, err
 		}
 		cut = o.Start < ch.end && beginsAsJSON(at)
@@ -724,7 +724,7 @@ func codecAt(at io.ReaderAt, from int64) string {
 
 // startOfGrowth returns where to start reading what was appended at a place. That is the place itself, unless the
 // file then ended in the middle of a line that was no record: that line is read again, whole.
-func startOfGrowth(at io.ReaderAt, end, size int64) (int64, error) {
+func startOfGrowth(at io.ReaderAt, end int64) (int64, error) {
 	if codecAt(at, 0) != "" {
 		return end, nil
 	}

@@ -86,7 +86,7 @@ func mend(at io.ReaderAt, size int64) (*mended, error) {
 			}
 		}
 	}
-	footer := appendStruct(nil, fields)
+	footer := appendStruct(fields)
 	m.footer = binary.LittleEndian.AppendUint32(footer, uint32(len(footer)))
 	m.footer = append(m.footer, parquetMagic...)
 	m.size += int64(len(m.footer))
@@ -107,7 +107,7 @@ func (m *mended) each(list []byte, change func([]member) ([]member, error)) ([]b
 		if fields, err = change(fields); err != nil {
 			return nil, err
 		}
-		elements[i] = appendStruct(nil, fields)
+		elements[i] = appendStruct(fields)
 	}
 	return appendList(nil, thriftStruct, elements), nil
 }
@@ -168,7 +168,7 @@ func (m *mended) chunk(fields []member) ([]member, error) {
 	if dictionary {
 		column = append(column, changed[3])
 	}
-	fields[1].raw = appendStruct(nil, column)
+	fields[1].raw = appendStruct(column)
 	return fields, nil
 }
 
@@ -271,9 +271,9 @@ func newPage(fields []member, codec format.CompressionCodec) (p page, err error)
 			inner = append(keep(inner, []member{{1, thriftI32, zero}, {2, thriftI32, zero}, {3, thriftI32, zero},
 				{4, thriftI32, zero}, {5, thriftI32, zero}, {6, thriftI32, zero}}, 1, 2, 3, 4, 5, 6), unpacked...)
 		}
-		out = append(out, member{h.id, thriftStruct, appendStruct(nil, inner)})
+		out = append(out, member{h.id, thriftStruct, appendStruct(inner)})
 	}
-	p.header = appendStruct(nil, out)
+	p.header = appendStruct(out)
 	return p, nil
 }
 

@@ -317,7 +317,7 @@ func (r *reading) chooseColumns(row []byte, columns []string) error {
 		}
 		v, err := event.ParseValue(row)
 		if err != nil { // it is too large, so the column names have to suffice
-			if v, err = event.ParseValue(rowJSON(nil, columns, columns)); err != nil {
+			if v, err = event.ParseValue(rowJSON(columns, columns)); err != nil {
 				return err
 			}
 		}

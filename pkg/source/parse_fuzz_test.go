@@ -23,7 +23,7 @@ func FuzzThrift(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, m, err := splitStruct(appendStruct(nil, fields))
+		again, m, err := splitStruct(appendStruct(fields))
 		if err != nil || m > n+16*len(fields) || len(again) != len(fields) {
 			t.Fatalf("%x: %v, %d and %d fields", b[:n], err, len(fields), len(again))
 		}

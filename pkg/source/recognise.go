@@ -295,7 +295,7 @@ func unsure(name string, fits []*Shape) error {
 
 // fitsHeader says whether a line of text is the header of a shape's table.
 func (r *reading) fitsHeader(names []string) bool {
-	v, err := event.ParseValue(rowJSON(nil, names, names))
+	v, err := event.ParseValue(rowJSON(names, names))
 	return err == nil && len(fitting(r.choose.shapes, v)) > 0
 }
 

@@ -36,7 +36,7 @@ type stored struct {
 
 // inStore makes the reader of a store's objects for the addresses of a scheme.
 func inStore(s *Input, scheme string, store Store) (objects, error) {
-	c, err := newCache(s.o.Disk, s.o.CacheDir, s.o.CacheBytes, store)
+	c, err := newCache(s.o.Disk, s.o.CacheDir, s.o.CacheBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -531,11 +531,10 @@ func (r *ranges) ReadAt(p []byte, off int64) (n int, err error) {
 // cache keeps fetched objects in files. So objects are fetched ahead of the reader, and only once for all readings
 // that are close to each other.
 type cache struct {
-	disk  Disk
-	dir   string
-	own   bool // the folder was created here
-	cap   int64
-	store Store
+	disk Disk
+	dir  string
+	own  bool // the folder was created here
+	cap  int64
 
 	mu       sync.Mutex
 	cond     sync.Cond
@@ -562,11 +561,11 @@ type cached struct {
 	stop    context.CancelFunc
 }
 
-func newCache(disk Disk, dir string, capacity int64, store Store) (*cache, error) {
+func newCache(disk Disk, dir string, capacity int64) (*cache, error) {
 	if capacity <= 0 {
 		capacity = 2 << 30
 	}
-	c := &cache{disk: disk, dir: dir, cap: capacity, store: store, items: map[string]*cached{}}
+	c := &cache{disk: disk, dir: dir, cap: capacity, items: map[string]*cached{}}
 	c.cond.L = &c.mu
 	if dir == "" {
 		made, err := os.MkdirTemp("", "fanfold-objects-")
@@ -613,7 +612,7 @@ func (c *cache) get(k *stored, obj Object, index int, wanted bool) *cached {
 				return nil
 			}
 		}
-		if !c.room(obj.Size, index, wanted) {
+		if !c.room(obj.Size, wanted) {
 			return nil
 		}
 		c.made++
@@ -638,7 +637,7 @@ func (c *cache) get(k *stored, obj Object, index int, wanted bool) *cached {
 
 // room makes space by dropping objects that nobody reads at the moment: first those that were read already, oldest
 // first.
-func (c *cache) room(size int64, index int, wanted bool) bool {
+func (c *cache) room(size int64, wanted bool) bool {
 	if size > c.cap {
 		return false
 	}

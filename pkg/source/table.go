@@ -96,7 +96,7 @@ func (r *reading) chainOf(names []string, format, what string, h *tableHeader) (
 	if format != formatAuto && format != formatTable {
 		return []string{format}, nil
 	}
-	row := rowJSON(nil, names, names)
+	row := rowJSON(names, names)
 	v, err := event.ParseValue(row)
 	if err != nil {
 		return nil, err
@@ -231,8 +231,8 @@ func cells(row []byte, comma byte, plain bool) []string {
 }
 
 // rowJSON writes a row as an object of texts.
-func rowJSON(dst []byte, names, values []string) []byte {
-	dst = append(dst, '{')
+func rowJSON(names, values []string) []byte {
+	dst := []byte{'{'}
 	for i, n := range names {
 		if i >= len(values) {
 			break
@@ -443,7 +443,7 @@ func (rows *rowReader) row(end int, whole bool) {
 		r.line += int64(bytes.Count(r.buf[rows.at:end], []byte{'\n'}))
 		rows.at = end
 		after := rows.after(end)
-		r.addConverted(rowJSON(nil, rows.names, values), at, after, line, !whole, rows.skip, after.Element, 2)
+		r.addConverted(rowJSON(rows.names, values), at, after, line, !whole, rows.skip, after.Element, 2)
 		rows.skip = 0
 	}
 }

@@ -193,7 +193,7 @@ func skipStruct(b []byte, depth int) (int, error) {
 }
 
 // appendStruct writes fields, which must be in order.
-func appendStruct(dst []byte, fields []member) []byte {
+func appendStruct(fields []member) (dst []byte) {
 	last := int64(0)
 	for _, f := range fields {
 		if delta := f.id - last; delta > 0 && delta < 16 {

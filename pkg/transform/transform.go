@@ -342,7 +342,7 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 		}
 		before := raw
 		w.before = before
-		next, changed, err := s.edit(w, raw, i, current)
+		next, changed, err := s.edit(w, raw, current)
 		if err == nil && changed && (s.Kind == "set" || s.Kind == "rename" || len(next) > len(before)) {
 			// It may have become larger or deeper than an event may be.
 			raw, fresh = next, false
@@ -427,7 +427,7 @@ func (s *step) sampled(w *Worker, v event.Value) bool {
 }
 
 // edit runs a step that changes events.
-func (s *step) edit(w *Worker, raw []byte, i int, current func() (event.Value, error)) ([]byte, bool, error) {
+func (s *step) edit(w *Worker, raw []byte, current func() (event.Value, error)) ([]byte, bool, error) {
 	changed := false
 	apply := func(e *editor) {
 		if out := e.run(w, raw); out != nil {

@@ -333,7 +333,7 @@ func (r *Recorder) Finish(meta cassette.Meta) (*cassette.Cassette, error) {
 		return nil, errors.Join(r.err, r.journal.Close())
 	}
 	slices.SortStableFunc(r.kept, func(a, b kept) int { return a.n - b.n })
-	c := &cassette.Cassette{Path: r.path, Meta: meta, HasMeta: true}
+	c := &cassette.Cassette{Path: r.path, Meta: meta}
 	c.Meta.Unrecorded = r.omitted
 	r.settleSecrets()
 	var leaks []redact.Leak
