@@ -42,7 +42,7 @@ func TestCompiledBodies(t *testing.T) {
 	for i := range n {
 		raw := lines[rnd.IntN(len(lines))]
 		if i%3 > 0 {
-			raw = eventgen.Vary(rnd, raw, []int{4, 40}[i%2], `"Iterable"`)
+			raw = vary(rnd, raw, []int{4, 40}[i%2], `"Iterable"`)
 		}
 		if ev, err := event.Parse(raw); err == nil {
 			events = append(events, ev)

@@ -1,4 +1,4 @@
-package eventgen
+package destinations_test
 
 import (
 	"math/rand/v2"
@@ -7,11 +7,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Vary changes the values of an event, and now and then their kinds, and leaves
+// vary changes the values of an event, and now and then their kinds, and leaves
 // its keys as they are. One value in often gets another one, such as values are
 // that are treated differently somewhere, or one of more, which are JSON. What is
 // no JSON comes back as it is.
-func Vary(rnd *rand.Rand, raw []byte, often int, more ...string) []byte {
+func vary(rnd *rand.Rand, raw []byte, often int, more ...string) []byte {
 	v, err := event.ParseValue(raw)
 	if err != nil {
 		return raw
