@@ -72,7 +72,7 @@ type ListPage struct {
 // Key is an object as a listing returns it.
 type Key struct {
 	Name         string
-	Size         int64
+	Size         int64 // in bytes; negative: not known, and then the object is refused
 	ETag         string
 	Modified     time.Time
 	StorageClass string

@@ -32,6 +32,7 @@ type bucket struct {
 	mu      sync.Mutex
 	objects map[string][]byte
 	class   map[string]string
+	unsized map[string]bool // the listing does not say how large they are
 	page    int
 	lists   atomic.Int64
 	gets    atomic.Int64
@@ -100,6 +101,9 @@ func (b *bucket) List(ctx context.Context, r source.ListRequest) (*source.ListPa
 		data := b.objects[name]
 		page.Keys = append(page.Keys, source.Key{Name: name, Size: int64(len(data)), ETag: tagOf(data),
 			StorageClass: b.class[name]})
+		if b.unsized[name] {
+			page.Keys[len(page.Keys)-1].Size = -1
+		}
 		last = name
 	}
 	return &page, nil
@@ -214,6 +218,15 @@ func TestBucket(t *testing.T) {
 		!strings.Contains(err.Error(), "logs/005.gz lies in the archive class") || len(got) != len(want)-50-50+1 {
 		t.Errorf("archived: %d records, %v", len(got), err)
 	}
+	// So is what nobody knows the size of.
+	b.class, b.unsized = nil, map[string]bool{"logs/005.gz": true}
+	s = inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}})
+	if got, err := read(t, s, source.Position{}); err == nil ||
+		!strings.Contains(err.Error(), "logs/005.gz was not read: its store does not say how large it is") ||
+		len(got) != len(want)-50-50+1 {
+		t.Errorf("of unknown size: %d records, %v", len(got), err)
+	}
+	b.class, b.unsized = map[string]string{}, nil
 	// An outage ends the reading; nothing behind it is taken for read.
 	b.fail = func(key string) error {
 		if key == "logs/010.gz" {

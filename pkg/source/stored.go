@@ -271,6 +271,11 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	if l.pruned(k) {
 		return nil
 	}
+	if k.Size < 0 {
+		s.fail(fmt.Errorf("%s was not read: its store does not say how large it is, so a part of it could be taken for all",
+			name))
+		return nil
+	}
 	switch k.StorageClass {
 	case "GLACIER", "DEEP_ARCHIVE":
 		if had, _ := l.known.has(xxh3.HashString128(obj.Name), 0); !had {
