@@ -179,7 +179,7 @@ func (x *bisector) probe(b *batch, s *bisect) {
 		}
 	}
 	s.rest = x.queue.rebatch(b, rest)
-	x.queue.apart[s.rest] = struct{}{}
+	x.queue.immovable[s.rest] = struct{}{}
 	x.queue.waiting++
 }
 
@@ -240,7 +240,7 @@ func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) er
 		}
 		rest := s.rest
 		s.rest = nil
-		delete(x.queue.apart, rest)
+		delete(x.queue.immovable, rest)
 		x.queue.waiting--
 		x.queue.halve(rest)
 	}

@@ -63,7 +63,7 @@ func TestCompact(t *testing.T) {
 	item := idle.works[0].d
 	waiting, flying := &batch{works: []*work{&idle.works[0]}}, &batch{works: []*work{&busy.works[0]}}
 	v.queue.ready = append(v.queue.ready, waiting)
-	v.queue.apart[flying] = struct{}{}
+	v.queue.immovable[flying] = struct{}{}
 	blocks := []*laneBlock{idle, busy}
 
 	m.compact(blocks, v.queue, false)

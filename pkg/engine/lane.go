@@ -262,7 +262,7 @@ func (l *lane) take(b *block, large int) bool {
 		return false
 	}
 	l.record(b, lb)
-	l.apart(b, lb, from)
+	l.countDropped(b, lb, from)
 	lb.large = large
 	if isUrgent {
 		l.e.cpu.leave(isUrgent)
@@ -391,9 +391,9 @@ func (l *lane) record(b *block, lb *laneBlock) {
 	lb.keepText(b, keep)
 }
 
-// apart counts the records of a block, from an item on, that the steps have dropped, where each lane counts these
+// countDropped counts the records of a block, from an item on, that the steps have dropped, where each lane counts these
 // for itself: see [selection.Selection].
-func (l *lane) apart(b *block, lb *laneBlock, from int) {
+func (l *lane) countDropped(b *block, lb *laneBlock, from int) {
 	s := &l.e.c.Selection
 	if b.start.Ordinal >= s.Cut {
 		return
@@ -555,7 +555,7 @@ func (l *lane) accept(lb *laneBlock) error {
 			w.doubtful = true
 			l.ledger.suspect(w, false)
 			if l.c.Options.Hold {
-				l.ledger.keep(w)
+				l.ledger.hold(w)
 				continue // stays open: its event is pending, and listed
 			}
 		}
@@ -708,7 +708,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.queue.apart, b)
+	delete(l.queue.immovable, b)
 	defer l.queue.returned(b.bytes)
 	live := &l.ledger.live
 	live.Requests++

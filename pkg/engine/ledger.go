@@ -174,8 +174,8 @@ func (g *ledger) again(lb *laneBlock) {
 	}
 }
 
-// keep notes that a delivery in doubt is not sent again, so its event stays pending.
-func (g *ledger) keep(w *work) {
+// hold notes that a delivery in doubt is not sent again, so its event stays pending.
+func (g *ledger) hold(w *work) {
 	if !w.ev.held {
 		w.ev.held = true
 		g.held++

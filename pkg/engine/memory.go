@@ -99,7 +99,7 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	if len(emptied) == 0 {
 		return // as is mostly so: what follows looks at each delivery
 	}
-	for b := range q.apart {
+	for b := range q.immovable {
 		for _, w := range b.works {
 			w.ev.b.flying = true
 		}

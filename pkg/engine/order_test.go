@@ -52,7 +52,7 @@ func TestSequencer(t *testing.T) {
 			}
 			rng.Shuffle(len(flying), func(i, j int) { flying[i], flying[j] = flying[j], flying[i] })
 			for _, b := range flying {
-				delete(q.apart, b)
+				delete(q.immovable, b)
 				q.returned(b.bytes)
 				var again []*work
 				failed := map[uint64]bool{}
@@ -125,7 +125,7 @@ func TestBusyUserIsReleased(t *testing.T) {
 	for len(flying) > 0 {
 		b := flying[0]
 		flying = flying[1:]
-		delete(q.apart, b)
+		delete(q.immovable, b)
 		q.returned(b.bytes)
 		for _, w := range b.works {
 			if sent[w.id.Ordinal] {

@@ -18,12 +18,13 @@ type queue struct {
 
 	ready    []*batch
 	later    retries
-	apart    map[*batch]struct{} // in flight, or waiting for probes: their deliveries must not be moved in memory
-	flying   int                 // requests in flight
-	bodies   int                 // bytes of their bodies
-	waiting  int                 // deliveries that wait for an earlier step, and batches that wait for probes
-	steps    []*work             // deliveries whose earlier step has just been delivered: see finish
-	released *uint64             // counts deliveries that are sent out of their user's order
+	flying   int     // requests in flight
+	bodies   int     // bytes of their bodies
+	waiting  int     // deliveries that wait for an earlier step, and batches that wait for probes
+	steps    []*work // deliveries whose earlier step has just been delivered: see finish
+	released *uint64 // counts deliveries that are sent out of their user's order
+	// immovable are batches in flight, or waiting for probes: their deliveries must not be moved in memory.
+	immovable map[*batch]struct{}
 }
 
 // batch is the content of one request.
@@ -42,7 +43,7 @@ type batch struct {
 }
 
 func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
-	q := &queue{plan: plan, released: released, seq: newSequencer(), apart: map[*batch]struct{}{}}
+	q := &queue{plan: plan, released: released, seq: newSequencer(), immovable: map[*batch]struct{}{}}
 	q.packer = NewPacker(plan, o, func(p *Packed[*work]) {
 		q.enqueue(&batch{g: p.Group, works: p.Values, bytes: p.Bytes})
 	})
@@ -243,7 +244,7 @@ func (q *queue) pick(now time.Time, may func(*batch) (wait time.Duration, ok boo
 	}
 	q.flying++
 	q.bodies += b.bytes
-	q.apart[b] = struct{}{}
+	q.immovable[b] = struct{}{}
 	return b, 0
 }
 
