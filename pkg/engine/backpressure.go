@@ -177,7 +177,7 @@ func (o *VerdictOptions) patience() (d time.Duration) {
 // is asked again later each time, and by one request only after the first times.
 type limited struct {
 	times int
-	since time.Time // of the first time
+	since time.Time // since when it has said nothing else
 	at    time.Time // of the last time
 	until time.Time
 }
@@ -223,10 +223,12 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 	case a.accepted && a.limited: // some of what was sent was too much
 		p.limited = limited{}
 		a.wait = max(a.wait, limitedSome)
-	case a.accepted:
-		p.limited = limited{}
 	case a.limited:
 		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), p.waits, jitter()))
+	case a.failed && !a.accepted: // a partner that says both by turns is still asked later each time
+		p.limited.since = now
+	default: // it has taken something, or has looked at it and refused it
+		p.limited = limited{}
 	}
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))

@@ -160,8 +160,8 @@ func newVerdicts(l *lane, opt Options) *verdicts {
 		start:  e.start,
 		stop:   l.halted,
 		late:   l.course.late,
-		letter: func(w *work, r destination.Result) journal.DeadLetter {
-			d := letter(w, r)
+		letter: func(w *work, r destination.Result, first time.Duration) journal.DeadLetter {
+			d := letter(w, r, first)
 			l.logRejected(&d)
 			return d
 		},
@@ -699,6 +699,9 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 		return
 	}
 	start := l.e.c.Now()
+	if b.first == 0 {
+		b.first = max(start.Sub(l.e.start), 1)
+	}
 	results, err := l.sender.send(ctx, trip, start)
 	now := l.e.c.Now()
 
@@ -810,7 +813,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	if wait := l.pacer.paused.Sub(now); wait > 0 && (a.wait > 0 || a.limited) {
 		l.logPause(wait)
 	}
-	if most, x := l.verdicts.opt.later, &l.pacer.limited; most > 0 && x.times > 0 && now.Sub(x.since) >= most {
+	if most, x := l.verdicts.opt.later, &l.pacer.limited; most > 0 && a.limited && x.times > 0 && now.Sub(x.since) >= most {
 		l.halted("the partner says that there are too many requests, for longer than max_time ("+most.String()+")",
 			"the partner takes requests again")
 	}

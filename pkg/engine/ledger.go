@@ -89,7 +89,7 @@ type work struct {
 	user     uint64
 	parked   *work         // the next step, which waits for this delivery
 	piece    *piece        // the piece that holds it after compaction, see compact
-	first    time.Duration // time of the first attempt, since the engine started
+	since    time.Duration // time of the first attempt that counts, since the engine started; its max time begins there
 	attempts int32
 	outcome  journal.Outcome
 	settled  bool

@@ -35,11 +35,12 @@ type batch struct {
 	due    time.Time // not to be sent before
 	bisect *bisect
 	probe  bool
-	again  bool   // it was sent before, even if the answer was only to wait
-	tries  int32  // how often it was in a request before
-	said   string // why it was not accepted the last time; "": it was not sent, or the reason is unknown
-	number int    // see sequencer
-	behind int    // number of its users that are in an earlier batch
+	again  bool          // it was sent before, even if the answer was only to wait
+	tries  int32         // how often it was in a request before
+	first  time.Duration // when it, or what it is a part of, was sent for the first time, since the engine started
+	said   string        // why it was not accepted the last time; "": it was not sent, or the reason is unknown
+	number int           // see sequencer
+	behind int           // number of its users that are in an earlier batch
 }
 
 func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
@@ -124,7 +125,7 @@ func (q *queue) weigh(b *batch) {
 
 // rebatch makes a batch of some deliveries of a batch that was sent.
 func (q *queue) rebatch(b *batch, ws []*work) *batch {
-	n := &batch{g: b.g, works: ws, bisect: b.bisect, tries: b.tries + 1, said: b.said}
+	n := &batch{g: b.g, works: ws, bisect: b.bisect, tries: b.tries + 1, first: b.first, said: b.said}
 	q.weigh(n)
 	return n
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // TestDeclaredRetries: how often, for how long and at what intervals a partner is asked is what it declares. The user's
@@ -111,4 +112,99 @@ func TestDeclaredRetriesAndOutage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTooManyIsNoFailure: what a partner does not take because there was too much is not given up for that, however long
+// it says so, also when it has failed before. And the lane stops only where it has said nothing else for max_time: an
+// answer that refuses an event shows that there was not too much.
+func TestTooManyIsNoFailure(t *testing.T) {
+	down := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
+	tooMany := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429}
+	hour := tooMany
+	hour.RetryAfter = time.Hour
+	bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}
+	fine := destination.Result{Outcome: destination.Delivered}
+	always := func(r destination.Result) func(int, time.Duration) destination.Result {
+		return func(int, time.Duration) destination.Result { return r }
+	}
+	for name, c := range map[string]struct {
+		answer    func(request int, since time.Duration) destination.Result
+		events    int
+		most      time.Duration // max_time of the user
+		delivered uint64
+		refused   uint64
+		exhausted uint64
+	}{
+		"fails once, then too many for half an hour": {events: 1, delivered: 1,
+			answer: func(n int, since time.Duration) destination.Result {
+				return map[bool]destination.Result{n == 1: down, n > 1: tooMany, since > 30*time.Minute: fine}[true]
+			}},
+		"fails, is told to wait an hour, fails, is well": {events: 1, delivered: 1,
+			answer: func(n int, _ time.Duration) destination.Result {
+				return []destination.Result{down, hour, down, fine}[n-1]
+			}},
+		"fails every other time": {events: 1, exhausted: 1,
+			answer: func(n int, _ time.Duration) destination.Result {
+				return []destination.Result{down, tooMany}[n%2]
+			}},
+		"only refuses between two times of too many": {events: 200, most: time.Minute, refused: 200,
+			answer: func(n int, _ time.Duration) destination.Result {
+				if n == 1 || n == 150 {
+					return tooMany
+				}
+				return bad
+			}},
+		"fails": {events: 1, exhausted: 1, answer: always(down)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				p := newPartner(1)
+				p.delay = time.Second
+				p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
+					return destination.Same(c.answer(p.requests, now.Sub(begin)), len(ids)), nil
+				}
+				l := lane("a", p)
+				l.Course = &engine.Course{}
+				l.Letter = func(d *journal.DeadLetter) {
+					if d.Reason == "exhausted" && d.First.Sub(begin) > time.Millisecond {
+						t.Errorf("the dead letter was first tried %s after the beginning", d.First.Sub(begin))
+					}
+				}
+				l.Options.MaxTime, l.Options.MaxErrors, l.Options.Concurrency = c.most, -1, 1
+				d := setup{path: input(t, c.events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+				if d.Delivered != c.delivered || d.Rejected["refused"] != c.refused || d.Rejected["exhausted"] != c.exhausted ||
+					d.Stopped != "" {
+					t.Errorf("after %d requests: %+v", p.requests, d)
+				}
+				for _, late := range l.Course.Late {
+					if late.First.Sub(begin) > time.Millisecond {
+						t.Errorf("what was taken late was first tried %s after the beginning", late.First.Sub(begin))
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedAfterTooMany: a partner that has said a few times that there was too much, and then refuses what it gets, is
+// sent as many requests at once as before.
+func TestRefusedAfterTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPartner(1)
+		p.delay = time.Second
+		p.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+			r := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}
+			if p.requests < 8 {
+				r = destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429}
+			}
+			return destination.Same(r, len(ids)), nil
+		}
+		l := lane("a", p)
+		l.Options.MaxErrors, l.Options.Concurrency = -1, 8
+		d := setup{path: input(t, 300, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+		if d.Rejected["refused"] != 300 || d.Seconds > 120 {
+			t.Errorf("300 refusals took %.0f s: %+v", d.Seconds, d)
+		}
+	})
 }

@@ -70,6 +70,7 @@ type verdicts struct {
 
 // decision is what has to be written to the journal about one request.
 type decision struct {
+	first    time.Duration // see batch.first
 	verdicts []journal.Verdict
 	dead     []journal.DeadLetter
 }
@@ -78,7 +79,7 @@ type decision struct {
 // (see deadLetter), so this is no place to count: [verdicts.mayReject] counts the partner's answers, the ledger all.
 func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
 	d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
-	d.dead = append(d.dead, v.letter(w, r))
+	d.dead = append(d.dead, v.letter(w, r, d.first))
 }
 
 // mayReject says whether a delivery may be rejected because of the partner's answer, and counts it. Many events in
@@ -196,10 +197,10 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 			break
 		}
 	}
-	var d decision
+	d := decision{first: b.first}
 	var again []*work
 	var due time.Time
-	late := Late{Attempts: b.tries + 1, Taken: now, Said: b.said}
+	late := Late{Attempts: b.tries + 1, First: v.start.Add(b.first), Taken: now, Said: b.said}
 	for i, w := range b.works {
 		r := &rs[i]
 		v.tried(w, r, now)
@@ -225,7 +226,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		case journal.Delivered:
 			v.ledger.sent++
 			last.Reason = ""
-			late.see(w, v.start.Add(w.first))
+			late.see(w)
 			fallthrough
 		default:
 			v.accepted()
@@ -265,18 +266,15 @@ type outage struct {
 // spares says whether an attempt does not count, because nothing was accepted since the delivery was first tried.
 // A delivery that fails while others are accepted is not spared.
 func (o outage) spares(w *work) bool {
-	return o.is && (o.sure || w.first == 0 || w.first >= o.since)
+	return o.is && (o.sure || w.since == 0 || w.since >= o.since)
 }
 
 // see counts a delivery that was accepted.
-func (l *Late) see(w *work, first time.Time) {
+func (l *Late) see(w *work) {
 	if l.Deliveries == 0 {
-		l.From, l.To, l.First = w.id.Ordinal, w.id.Ordinal, first
+		l.From, l.To = w.id.Ordinal, w.id.Ordinal
 	}
 	l.From, l.To, l.Deliveries = min(l.From, w.id.Ordinal), max(l.To, w.id.Ordinal), l.Deliveries+1
-	if first.Before(l.First) {
-		l.First = first
-	}
 }
 
 // saidOf is the reason why the first delivery of a request that is sent again was not accepted.
@@ -296,19 +294,24 @@ func saidOf(rs []destination.Result) string {
 func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 	spared := v.down.spares(w)
 	if w.attempts == 0 || spared {
-		w.first = now.Sub(v.start)
+		w.since = now.Sub(v.start)
 	}
 	if spared {
 		return
 	}
-	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
-		w.attempts++ // being told to wait does not count as an attempt
+	switch {
+	case r.Outcome == destination.Retry && r.Reason == destination.RateLimited:
+		// Being told to wait is no attempt, and the time of waiting does not count.
+		w.since = now.Add(r.RetryAfter).Sub(v.start)
+	case r.Outcome == destination.Retry && r.Reason == destination.Unauthorized:
+	default:
+		w.attempts++
 	}
 }
 
 // spent says whether a delivery has used up its attempts or its time.
 func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
-	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime)
+	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.since >= v.opt.MaxTime)
 }
 
 // judge decides the outcome of one delivery after an answer: Requeued when it is sent again. hopeless: the partner
@@ -324,11 +327,13 @@ func (v *verdicts) judge(
 	case destination.Rejected:
 		return r, journal.Rejected
 	}
-	if r.Reason == destination.Unauthorized || !hopeless && !v.spent(w, int(w.attempts), now) {
+	switch {
+	case r.Reason == destination.Unauthorized || r.Reason == destination.RateLimited,
+		!hopeless && !v.spent(w, int(w.attempts), now):
 		return r, journal.Requeued
 	}
 	r.Reason = destination.Exhausted
-	took := (now.Sub(v.start) - w.first).Round(time.Millisecond)
+	took := max(now.Sub(v.start)-w.since, 0).Round(time.Millisecond)
 	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), took, r.Detail)
 	return r, journal.Rejected
 }
@@ -343,7 +348,7 @@ func attempts(n int) string {
 // giveUp rejects deliveries that were never sent on their own, with the answer to all of them.
 func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	v.notes.rejected(b.works[0].ev, r)
-	var d decision
+	d := decision{first: b.first}
 	var out []*work
 	for _, w := range b.works {
 		if v.mayReject(w, r) {
@@ -364,12 +369,12 @@ func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	return nil
 }
 
-// letterFunc makes the dead letter of a delivery.
-type letterFunc func(*work, destination.Result) journal.DeadLetter
+// letterFunc makes the dead letter of a delivery whose request was first made at a time since the engine started.
+type letterFunc func(w *work, r destination.Result, first time.Duration) journal.DeadLetter
 
 // letterOf returns the function that makes a lane's dead letters.
 func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func() time.Time) letterFunc {
-	return func(w *work, r destination.Result) journal.DeadLetter {
+	return func(w *work, r destination.Result, first time.Duration) journal.DeadLetter {
 		slug := ""
 		if int(w.d.Action) < len(plan.Actions) {
 			slug = plan.Actions[w.d.Action].Slug
@@ -382,7 +387,7 @@ func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func()
 		}
 		if w.attempts > 0 {
 			d.Last = now()
-			d.First = d.Last.Add(w.first - d.Last.Sub(start)) // relative to the clock of today
+			d.First = d.Last.Add(first - d.Last.Sub(start)) // relative to the clock of today
 		}
 		if c.Letter != nil {
 			c.Letter(&d)

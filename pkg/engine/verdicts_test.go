@@ -19,7 +19,7 @@ func testVerdicts(t *testing.T) (v *verdicts, letters *[]destination.Result) {
 		notes: &notes{},
 		queue: newQueue(plan, PackOptions{}, &g.live.Released), jitter: func() float64 { return 0.5 }, start: epoch,
 		late: func(Late) {},
-		letter: func(w *work, r destination.Result) journal.DeadLetter {
+		letter: func(w *work, r destination.Result, _ time.Duration) journal.DeadLetter {
 			*letters = append(*letters, r)
 			return journal.DeadLetter{Raw: w.ev.raw, Valid: true, Reason: string(r.Reason), Ordinal: w.id.Ordinal}
 		},
