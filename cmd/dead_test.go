@@ -47,7 +47,8 @@ func TestDeadLetters(t *testing.T) {
 		}
 		return out
 	}
-	hook := []string{"--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=1"}
+	hook := []string{"--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=1", "--opt",
+		"webhook.concurrency=1"} // the letters are in the order of the events
 	forward := append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, hook...)
 	id := summaryOf(t, run(exitRejected, forward...)).Run
 
