@@ -3,7 +3,6 @@
 package customerio
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -286,7 +285,7 @@ func happening(slug, title, action, named string) *destination.Declared {
 
 // notOwn appends what is not the messageId, which further requests for the event extend.
 func notOwn(dst []byte, v event.Value, c *body.Context) []byte {
-	if v.Text() == c.Event("messageId").Text() {
+	if v.SameText(c.Event("messageId")) {
 		return dst
 	}
 	return append(dst, v.Raw()...)
@@ -300,7 +299,7 @@ func identifier(id, email, anonymous string) body.Node {
 	if id != "" {
 		v := body.From(id)
 		may = append(may, as("cio_id", v.Matches("^cio_").Rewritten("without cio_", cioID)),
-			as("email", v.Where("an email address", isEmail).Text()), as("id", v.Filled().Text()))
+			as("email", v.Contains("@").Matches(anEmail).Text()), as("id", v.Filled().Text()))
 	}
 	if email != "" {
 		may = append(may, as("email", body.From(email).Filled().Text()))
@@ -313,14 +312,9 @@ func identifier(id, email, anonymous string) body.Node {
 
 func cioID(text string) string { return strings.TrimPrefix(text, "cio_") }
 
-// emails are the ids that count as an email address.
-var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*" +
-	"@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-
-func isEmail(v event.Value) bool {
-	text := v.Text()
-	return strings.Contains(text, "@") && emails.MatchString(text)
-}
+// anEmail are the ids that count as an email address.
+const anEmail = "(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*" +
+	"@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 
 // object begins an operation on an object.
 func object(action body.Node, id string) body.Members {

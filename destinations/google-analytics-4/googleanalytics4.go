@@ -157,16 +157,15 @@ func actions() (list destination.Actions) {
 	}
 	page := field.Texts("page_location = .url", "page_referrer = .referrer", "page_title = .title").Below("$.context.page")
 	named := field.Together(field.Text("name").Required().From("$.event"), field.Boolean("lowercase").Always(false))
-	word := body.From("name").As("one word", func(dst []byte, v event.Value, c *body.Context) []byte {
-		return event.AppendQuoted(dst, normalize(v.Text(), c.Field("lowercase").Bool()))
+	name := body.From("name").As("one word", func(dst []byte, _ event.Value, c *body.Context) []byte {
+		return event.AppendQuoted(dst, nameIn(c))
 	})
 	return append(list,
 		action("pageView", "Page view", "clientId", page, currencyChecked, body.Const("page_view"), page).
 			On(`type = "page"`).Doc("A page seen."),
-		action("customEvent", "Custom event", "clientId", named, currencyChecked, word, field.Lines{}).On(`type = "track"`).
+		action("customEvent", "Custom event", "clientId", named, currencyChecked, name, field.Lines{}).On(`type = "track"`).
 			Doc("An event of any name.").Check(func(c *body.Context) string {
-			if name := normalize(c.Field("name").Text(), c.Field("lowercase").Bool()); !nameOf(name, 40) || slices.Contains(
-				reserved[:], name) {
+			if name := nameIn(c); !nameOf(name, 40) || slices.Contains(reserved[:], name) {
 				return "Google does not take an event of the name " + strconv.Quote(name)
 			}
 			return ""
@@ -320,15 +319,13 @@ func check(r rule, c *body.Context) string {
 		}
 	}
 	for k, v := range c.Field("params").Members() {
-		switch kind := v.Kind(); {
-		case kind == event.Array && k.IsText("items"):
-		case kind == event.Array || kind == event.Object || kind == event.Null:
+		if kind := v.Kind(); kind == event.Null || kind == event.Object || kind == event.Array && !k.IsText("items") {
 			return "the parameter " + k.Text() + " is " + kind.String() + "; Google takes none"
 		}
 	}
 	for k, v := range c.Field("user_properties").Members() {
-		if kind := v.Kind(); kind == event.Array || kind == event.Object {
-			return "the user property " + k.Text() + " is " + kind.String() + "; Google takes none"
+		if v.Kind() >= event.Array {
+			return "the user property " + k.Text() + " is " + v.Kind().String() + "; Google takes none"
 		}
 	}
 	if n := c.Field("user_properties").Len(); n > maxParams {
@@ -356,8 +353,7 @@ func nameOf(name string, most int) bool {
 // parameter and property are names as Google takes them: what it does not is an underscore, and what
 // is too long is cut. A name of which nothing is left is left out.
 func parameter(name string) string { return named(name, 40) }
-
-func property(name string) string { return named(name, 24) }
+func property(name string) string  { return named(name, 24) }
 
 func named(name string, most int) string {
 	if nameOf(strings.TrimLeft(name, "_"), most) {
@@ -386,16 +382,20 @@ var reserved = [...]string{
 	"notification_open", "notification_receive", "notification_send", "os_update", "session_start", "user_engagement",
 }
 
-// normalize makes an event's name one word.
-func normalize(name string, lower bool) string {
-	name = strings.Map(func(c rune) rune {
+// nameIn is an event's name as one word, in lower case where that is asked for.
+func nameIn(c *body.Context) string {
+	name := *body.Recall(c, c.Field("name"), word)
+	if c.Field("lowercase").Bool() {
+		name = strings.ToLower(name)
+	}
+	return name
+}
+
+func word(name string) *string {
+	return new(strings.Map(func(c rune) rune {
 		if unicode.IsSpace(c) || c == '\ufeff' {
 			return '_'
 		}
 		return c
-	}, strings.TrimSpace(name))
-	if lower {
-		name = strings.ToLower(name)
-	}
-	return name
+	}, strings.TrimSpace(name)))
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -39,14 +38,15 @@ func New() destination.Destination {
 			),
 		},
 		BaseURL: func(s *Settings) string {
-			if u, err := address(s.URL); err == nil {
+			if u := address(s.URL); u != nil {
 				return "https://" + u.Host
 			}
 			return "https://hooks.slack.com"
 		},
 		Check: func(s *Settings) []error {
-			if _, err := address(s.URL); err != nil && s.URL != "" {
-				return []error{err}
+			if s.URL != "" && address(s.URL) == nil {
+				return []error{&setting.Problem{Key: "url", Msg: "has to be the address of a webhook, like " +
+					"https://hooks.slack.com/services/…"}}
 			}
 			return nil
 		},
@@ -72,7 +72,8 @@ func New() destination.Destination {
 				).
 				Check(sameHost).
 				Steps(destination.Send("POST", "", body.Object(body.Same("channel", "text", "username", "icon_url"))).
-					To(body.First(body.From("url").Given().As("its path", path), body.Setting("url").As("its path", path)))),
+					To(body.First(body.From("url").Given().Rewritten("its path", path),
+						body.Setting("url").Rewritten("its path", path)))),
 		},
 		Presets: []destination.Preset{{
 			Name: "Events", Action: "postToChannel", Subscribe: `type = "track"`,
@@ -82,22 +83,21 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-// address reads the address of a webhook: nothing is posted anywhere else.
-func address(s string) (*url.URL, error) {
+// address reads the address of a webhook; nil: it is none. Nothing is posted anywhere else.
+func address(s string) *url.URL {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" || u.Host != "hooks.slack.com" && u.Host != "hooks.slack-gov.com" ||
 		u.User != nil || u.Path == "" || u.Path == "/" {
-		return nil, &setting.Problem{Key: "url", Msg: "has to be the address of a webhook, like " +
-			"https://hooks.slack.com/services/…"}
+		return nil
 	}
-	return u, nil
+	return u
 }
 
 // sameHost says what is wrong with an event's own address.
 func sameHost(c *body.Context) string {
 	host := "hooks.slack.com"
-	own, err := address(c.Setting("url").Text())
-	if err == nil {
+	own := body.Recall(c, c.Setting("url"), address)
+	if own != nil {
 		host = own.Host
 	}
 	switch v := c.Field("url"); {
@@ -106,18 +106,17 @@ func sameHost(c *body.Context) string {
 	case v.Falsy():
 		return ""
 	default:
-		if at, err := address(v.Text()); err != nil || at.Host != host {
+		if at := body.Recall(c, v, address); at == nil || at.Host != host {
 			return "url has to be the address of a webhook at " + host
 		}
 	}
 	return ""
 }
 
-// path appends the path of an address.
-func path(dst []byte, v event.Value, _ *body.Context) []byte {
-	u, err := address(v.Text())
-	if err != nil {
-		return dst
+// path is the path of an address.
+func path(text string) string {
+	if u := address(text); u != nil {
+		return u.RequestURI()
 	}
-	return event.AppendQuoted(dst, u.RequestURI())
+	return ""
 }

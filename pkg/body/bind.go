@@ -695,6 +695,10 @@ func (c *checker) step(s *step) {
 		if s.test == nil {
 			c.failf("Where(%q) has no function", s.text)
 		}
+	case rewrite:
+		if s.rewrite == nil {
+			c.failf("Rewritten(%q) has no function", s.text)
+		}
 	case as:
 		c.dynamic = true // it may look at the event
 		if s.f == nil {

@@ -38,7 +38,7 @@
 //
 //	.Given() .Filled() .NotNull()    only if it is truthy; neither null nor ""; not null
 //	.Is("a", "b") .Not("a")          only if its text is one of these, is none of these
-//	.IsText() .IsNumber() .IsObject() .IsList() .IsTime() .Matches(`^\d+$`) .Where("why", func)
+//	.IsText() .IsNumber() .IsObject() .IsList() .IsTime() .Contains("@") .Matches(`^\d+$`) .Where("why", func)
 //	.AtMost(255) .Every("why", func) only if it is no longer than that; if all elements are so
 //	.Text() .Trim() .Lower() .Upper() .Cut(n) .Last(n) .Prefix("x") .Replace("-", "") .UUID()
 //	.Number() .Integer() .Boolean() .Wrapped() .JSON() .Join(",") .Lookup(table) .Times(100) .Round()
@@ -576,6 +576,9 @@ func (v Value) NotEmpty() Value { return v.then(step{do: notEmpty}) }
 // IsTime is the value if it can be read as a time.
 func (v Value) IsTime() Value { return v.then(step{do: isTime}) }
 
+// Contains is the value if its text has this one in it.
+func (v Value) Contains(text string) Value { return v.then(step{do: contains, text: text}) }
+
 // Matches is the value if a regular expression matches its text.
 func (v Value) Matches(pattern string) Value {
 	return v.then(step{do: matches, re: regexp.MustCompile(pattern)})
@@ -666,6 +669,12 @@ func (v Value) Normal(as string) Value { return v.then(step{do: normal, text: as
 // Hash is the SHA-256, in hex, of the value's normal form ("": of its text). A value that is a hash already is
 // only converted to lower case.
 func (v Value) Hash(as string) Value { return v.then(step{do: hash, text: as}) }
+
+// Rewritten is the value's text as f rewrites it; when f returns "", it is missing. what describes this in words, for
+// the documentation. f is a pure function, and is called concurrently. Recent results are remembered.
+func (v Value) Rewritten(what string, f func(text string) string) Value {
+	return v.NotNull().then(step{do: rewrite, text: what, rewrite: f})
+}
 
 // As is the result of f for the value. what describes it in words, for the documentation. f appends one JSON
 // value, or nothing. It is a pure function of the value and of c, and is called concurrently.

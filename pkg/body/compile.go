@@ -147,7 +147,12 @@ func (v *valueOp) find(w *writing, it *item) bool {
 			return false
 		}
 	case fromInsertID:
-		*it = item{state: asText, bytes: w.text(w.in.insertID())}
+		*it = item{state: asText, bytes: w.text(w.in.ID)}
+		if w.in.Step > 0 {
+			at := len(w.tmp)
+			w.tmp = AppendStepID(w.tmp, w.in.ID, w.in.Step)
+			it.bytes = w.tmp[at:len(w.tmp):len(w.tmp)]
+		}
 	case fromEventID:
 		*it = item{state: asText, bytes: w.text(w.in.ID)}
 	case fromNow:
@@ -468,7 +473,7 @@ func (o answerOp) put(w *writing) bool {
 
 // value compiles a value.
 func (c *compiler) value(v *Value) valueOp {
-	o := valueOp{src: v.src, steps: v.steps}
+	o := valueOp{src: v.src, steps: remembering(v.steps)}
 	switch v.src {
 	case fromConst:
 		o.fixed = item{state: asRaw, bytes: v.konst}
@@ -511,6 +516,20 @@ func (c *compiler) value(v *Value) valueOp {
 		}
 	}
 	return o
+}
+
+// remembering are the steps, of which those that rewrite remember their results.
+func remembering(steps []step) []step {
+	if !slices.ContainsFunc(steps, func(s step) bool { return s.do == rewrite }) {
+		return steps
+	}
+	steps = slices.Clone(steps)
+	for i := range steps {
+		if steps[i].do == rewrite {
+			steps[i].known = new(rewritings)
+		}
+	}
+	return steps
 }
 
 // known is what is known about a condition.

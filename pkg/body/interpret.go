@@ -243,6 +243,9 @@ func (x *interpreter) has(s *spread, name string) bool {
 		return false
 	}
 	for k := range x.valueOf(&of).Members() {
+		if s.rename == nil && !k.IsText(name) {
+			continue // most often
+		}
 		if k := k.Text(); !slices.Contains(s.omit, k) && s.name(k) == name {
 			return true
 		}

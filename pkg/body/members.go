@@ -2,9 +2,6 @@ package body
 
 import (
 	"slices"
-	"sync/atomic"
-
-	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -53,38 +50,16 @@ const (
 // spreadOp is all members of an object.
 type spreadOp struct {
 	*spread
-	of   valueOp
-	each op
-	at   int  // index among the spreads
-	cond test // nil: always
-	// known are recent results of rename: there are few different names. Each is written once, and read by all.
-	known *[1024]atomic.Pointer[renamed]
+	of    valueOp
+	each  op
+	at    int        // index among the spreads
+	cond  test       // nil: always
+	known rewritings // of rename
 }
-
-// renamed is what a spread that renames makes of a member's name.
-type renamed struct {
-	from, to string
-	number   uint8 // of to among the names, if found
-	found    bool
-}
-
-// mostOfName is the length in bytes up to which names are remembered.
-const mostOfName = 128
 
 // called is what a spread that renames makes of a name.
-func (s *spreadOp) called(n *names, name []byte) renamed {
-	at := &s.known[xxh3.Hash(name)%uint64(len(s.known))]
-	if r := at.Load(); r != nil && r.from == string(name) {
-		return *r
-	}
-	r := renamed{from: string(name)}
-	r.to = s.rename(r.from)
-	r.number, r.found = n.of([]byte(r.to))
-	if len(r.from)+len(r.to) <= 2*mostOfName {
-		kept := r
-		at.Store(&kept)
-	}
-	return r
+func (s *spreadOp) called(w *writing, n *names, name []byte) *rewritten {
+	return s.known.of(s.rename, n, &w.texts, name)
 }
 
 // names are the names that other members write or that spreads leave out. Every member of a spread object is
@@ -238,9 +213,6 @@ func (c *compiler) spread(o *objectOp, mo *memberOp, s *spread) {
 	so := &spreadOp{spread: s, at: len(o.spreads), cond: mo.cond}
 	if !s.fields {
 		so.of = c.value(&s.of)
-	}
-	if s.rename != nil {
-		so.known = new([1024]atomic.Pointer[renamed])
 	}
 	if s.each != nil {
 		c.inside++
@@ -439,7 +411,7 @@ func (sp *spreading) replace(w *writing) {
 				continue
 			}
 			if s.rename != nil {
-				to := s.called(&sp.o.names, name)
+				to := s.called(w, &sp.o.names, name)
 				number, found = to.number, to.found
 			}
 			if found {
@@ -529,7 +501,7 @@ func (sp *spreading) each(w *writing, s *spreadOp, of event.Value, start int) {
 			w.buf = append(w.buf, ',')
 		}
 		if s.rename != nil {
-			to := s.called(&sp.o.names, name).to
+			to := s.called(w, &sp.o.names, name).to
 			if to == "" {
 				w.cut(at)
 				continue
@@ -575,7 +547,7 @@ func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
 	}
 	as := ""
 	if s.rename != nil {
-		to := s.called(&o.names, name)
+		to := s.called(w, &o.names, name)
 		as, n, found = to.to, to.number, to.found
 	}
 	if found && !s.wins && !sp.replaced.has(n) {
@@ -610,7 +582,7 @@ func (sp *spreading) has(w *writing, s *spreadOp, name string) bool {
 	}
 	for c := of.Cursor(); c.Next(); {
 		k, _ := w.nameOf(c.Key())
-		if s.called(&sp.o.names, k).to != name {
+		if s.called(w, &sp.o.names, k).to != name {
 			continue
 		}
 		if n, found := sp.o.names.of(k); !found || !sp.o.names.omits(n, s) {

@@ -1,6 +1,8 @@
 package body
 
 import (
+	"sync/atomic"
+
 	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/stock"
@@ -12,7 +14,7 @@ import (
 
 // memo remembers the results of functions for texts that occur again and again.
 type memo struct {
-	pairs [256][2]memoized
+	pairs [512][2]memoized
 	last  *memoized // the last one asked for: usually several things are read from the same text
 }
 
@@ -66,3 +68,45 @@ func (t *texts) of(b []byte) string {
 
 // shared is b as a string, for texts that occur again and again.
 func (w *writing) shared(b []byte) string { return w.texts.of(b) }
+
+// rewritings are recent results of a pure function of texts, such as names: there are few different ones. Each is
+// written once, and read by all. It is safe for concurrent use; its memory is made when it is first used.
+type rewritings struct {
+	sets atomic.Pointer[[512][4]atomic.Pointer[rewritten]]
+}
+
+// rewritten is what the function makes of a text.
+type rewritten struct {
+	from, to string
+	number   uint8 // of to among the names of an object, if found
+	found    bool
+}
+
+// mostRewritten is the length in bytes up to which texts are remembered.
+const mostRewritten = 128
+
+// of returns what f makes of a text, and where that stands among some names; nil: there are none.
+func (k *rewritings) of(f func(text string) string, n *names, t *texts, text []byte) *rewritten {
+	sets := k.sets.Load()
+	if sets == nil {
+		k.sets.CompareAndSwap(nil, new([512][4]atomic.Pointer[rewritten]))
+		sets = k.sets.Load()
+	}
+	set := &sets[xxh3.Hash(text)%uint64(len(sets))]
+	for i := range set {
+		if r := set[i].Load(); r != nil && r.from == string(text) {
+			return r
+		}
+	}
+	r := &rewritten{from: t.made.Keep(text)}
+	if r.to = f(r.from); n != nil {
+		r.number, r.found = n.of([]byte(r.to))
+	}
+	if len(r.from)+len(r.to) <= 2*mostRewritten {
+		for i := len(set) - 1; i > 0; i-- { // the oldest goes
+			set[i].Store(set[i-1].Load())
+		}
+		set[0].Store(r)
+	}
+	return r
+}

@@ -87,7 +87,7 @@ func (m *maker) value() body.Value {
 }
 
 func (m *maker) step(v body.Value) body.Value {
-	switch m.IntN(32) {
+	switch m.IntN(34) {
 	case 0:
 		return v.Given()
 	case 1:
@@ -158,6 +158,11 @@ func (m *maker) step(v body.Value) body.Value {
 				v.Text()+v.Text()+c.Field("b").Text()+c.InsertID()+c.This().Text()+strconv.Itoa(c.Index()),
 			)
 		})
+	case 31:
+		return v.Contains(pick(m, "a", "", "é"))
+	case 32: // of functions that differ only in what they hold, too
+		mark := pick(m, "", "x", "yy")
+		return v.Rewritten("marked", func(text string) string { return strings.TrimPrefix(text, "x") + mark })
 	}
 	return v.Text()
 }

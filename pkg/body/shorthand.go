@@ -91,18 +91,6 @@ func (v Value) AtMost(n int) Value {
 	})
 }
 
-// Rewritten is the value's text as f rewrites it; when f returns "", it is missing. what describes this in words, for
-// the documentation. f is a pure function, and is called concurrently.
-func (v Value) Rewritten(what string, f func(text string) string) Value {
-	return v.NotNull().As(what, func(dst []byte, v event.Value, _ *Context) []byte {
-		text := f(v.Text())
-		if text == "" {
-			return dst
-		}
-		return event.AppendQuoted(dst, text)
-	})
-}
-
 // Every is the value if test returns true for each element of a list, or each value in an object. what describes
 // this in words. test is a pure function.
 func (v Value) Every(what string, test func(event.Value) bool) Value {

@@ -29,6 +29,7 @@ const (
 	isNoneOf
 	ofKind
 	isTime
+	contains
 	matches
 	where
 	text
@@ -53,6 +54,7 @@ const (
 	layout
 	normal
 	hash
+	rewrite
 	as
 )
 
@@ -67,7 +69,10 @@ type step struct {
 	re    *regexp.Regexp
 	test  func(event.Value) bool
 	table map[string]string
-	f     func(dst []byte, v event.Value, c *Context) []byte
+	// rewrite is of [Value.Rewritten], known its results; nil: it is called each time.
+	rewrite func(text string) string
+	known   *rewritings
+	f       func(dst []byte, v event.Value, c *Context) []byte
 }
 
 // state is the current form of an item.
@@ -102,14 +107,20 @@ type Input struct {
 }
 
 // insertID is the insert id of the request being written.
-func (in *Input) insertID() string { return StepID(in.ID, in.Step) }
-
-// StepID is the insert id of one of the requests of an event, which are counted from 0: id is that of the first.
-func StepID(id string, step int) string {
-	if step == 0 {
-		return id
+func (in *Input) insertID() string {
+	if in.Step == 0 {
+		return in.ID
 	}
-	return id + ":" + strconv.Itoa(step)
+	return string(AppendStepID(nil, in.ID, in.Step))
+}
+
+// AppendStepID appends the insert id of one of the requests of an event, which are counted from 0: id is that of the
+// first.
+func AppendStepID(dst []byte, id string, step int) []byte {
+	if dst = append(dst, id...); step == 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, ':'), int64(step), 10)
 }
 
 // Context is what a function of [Value.As] can read besides the value. It is valid during the call.
@@ -169,6 +180,7 @@ type writing struct {
 	inside  bool // in an Each
 	index   int
 	tmp     []byte // intermediate texts
+	lists   []byte // lists of such
 	memo    memo
 	texts   texts
 	context Context
@@ -189,7 +201,10 @@ func (w *writing) begin(in *Input, dst []byte) {
 	if cap(w.tmp) > 1<<20 {
 		w.tmp = nil // one huge event must not keep that much memory for ever
 	}
-	w.tmp = w.tmp[:0]
+	if cap(w.lists) > 1<<20 {
+		w.lists = nil
+	}
+	w.tmp, w.lists = w.tmp[:0], w.lists[:0]
 	w.parser.Reset()
 }
 
@@ -324,6 +339,8 @@ func (w *writing) ask(s *step, it *item) (yes, known bool) {
 	case isTime:
 		_, ok := w.timeOf(it)
 		return ok, true
+	case contains:
+		return bytes.Contains(w.textOf(it), []byte(s.text)), true
 	case matches:
 		return s.re.Match(w.textOf(it)), true
 	case where:
@@ -435,6 +452,14 @@ func (w *writing) form(s *step, it *item) bool {
 	case uuid:
 		w.tmp = AppendUUID(w.tmp, b)
 		return w.setText(it, from)
+	case rewrite:
+		it.state = asText
+		if s.known == nil {
+			it.bytes = []byte(s.rewrite(string(b)))
+		} else {
+			it.bytes = w.text(s.known.of(s.rewrite, nil, &w.texts, b).to)
+		}
+		return len(it.bytes) > 0
 	}
 	it.state = asText
 	return true
@@ -544,8 +569,8 @@ func (w *writing) formPersonal(s *step, it *item) bool {
 		return ok
 	}
 	v := w.valueOf(it)
-	var made []byte
-	made = append(made, '[')
+	from := len(w.lists)
+	w.lists = append(w.lists, '[')
 	for e := range v.Elements() {
 		if k := e.Kind(); k <= event.Null || k >= event.Array {
 			continue
@@ -554,13 +579,14 @@ func (w *writing) formPersonal(s *step, it *item) bool {
 		if !ok {
 			continue
 		}
-		if len(made) > 1 {
-			made = append(made, ',')
+		if len(w.lists) > from+1 {
+			w.lists = append(w.lists, ',')
 		}
-		made = event.AppendQuoted(made, b)
+		w.lists = event.AppendQuoted(w.lists, b)
 	}
-	it.state, it.bytes = asRaw, append(made, ']')
-	return len(made) > 1
+	w.lists = append(w.lists, ']')
+	it.state, it.bytes = asRaw, w.lists[from:len(w.lists):len(w.lists)]
+	return len(it.bytes) > len("[]")
 }
 
 func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
@@ -571,8 +597,11 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 	}
 	switch s.text {
 	case "compact":
-		for _, c := range string(bytes.ToLower(b)) {
-			if !strings.ContainsRune(" \t\n\v\f\r\u0085\u00a0", c) {
+		w.tmp = jsonval.AppendLower(w.tmp, b)
+		low := w.tmp[from:]
+		for from = len(w.tmp); len(low) > 0; {
+			c, n := utf8.DecodeRune(low)
+			if low = low[n:]; !strings.ContainsRune(" \t\n\v\f\r\u0085\u00a0", c) {
 				w.tmp = utf8.AppendRune(w.tmp, c)
 			}
 		}
@@ -586,11 +615,20 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 			}
 		}
 	case "email_plain":
-		user, domain, ok := strings.Cut(strings.ToLower(string(jsonval.TrimText(b))), "@")
-		if w.tmp = append(w.tmp, user...); ok {
-			user, _, _ = strings.Cut(strings.ReplaceAll(user, ".", ""), "+")
-			w.tmp = append(append(append(w.tmp[:from], user...), '@'), domain...)
+		w.tmp = jsonval.AppendLower(w.tmp, jsonval.TrimText(b))
+		low := w.tmp[from:]
+		user, domain, ok := bytes.Cut(low, []byte("@"))
+		if from = len(w.tmp); !ok {
+			w.tmp = append(w.tmp, low...)
+			break
 		}
+		user, _, _ = bytes.Cut(user, []byte("+"))
+		for _, c := range user {
+			if c != '.' {
+				w.tmp = append(w.tmp, c)
+			}
+		}
+		w.tmp = append(append(w.tmp, '@'), domain...)
 	default:
 		w.tmp = jsonval.AppendNormal(w.tmp, s.text, b, "")
 	}

@@ -152,7 +152,13 @@ func (o *Output) Truncate(n int) {
 
 // InsertID is the insert id of the delivery being written: the input's id for the first delivery, and that id with
 // the step appended for further ones.
-func (o *Output) InsertID() string { return body.StepID(o.id, int(o.step)) }
+func (o *Output) InsertID() string {
+	if o.step == 0 {
+		return o.id
+	}
+	o.d.joined = body.AppendStepID(o.d.joined[:0], o.id, int(o.step))
+	return o.d.body.Same(o.d.joined)
+}
 
 // Emit ends the delivery being written.
 func (o *Output) Emit() {

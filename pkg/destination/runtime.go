@@ -674,25 +674,24 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 		}
 		// The first delivery has the event's own insert id. Each further one has its own, also within the same
 		// action.
-		further := ""
+		own := id
 		if len(sent) > 0 {
-			further = ":" + o.actions[sub.action].Slug
 			n := 1
 			for _, action := range sent[1:] {
 				if action == sub.action {
 					n++
 				}
 			}
-			if n > 1 {
-				further += "." + strconv.Itoa(n)
+			if own = out.key(&out.body, id, ":", o.actions[sub.action].Slug); n > 1 {
+				own = out.key(&out.body, own, ".", strconv.Itoa(n))
 			}
 		}
 		sent = append(sent, sub.action)
 		n := len(out.List)
-		o.fire(sub, ev, root, id+further, env, out)
+		o.fire(sub, ev, root, own, env, out)
 		if sub.otherwise != nil && lacks(out.List[n:]) {
 			out.Cut(n)
-			o.fire(sub.otherwise, ev, root, id+further, env, out)
+			o.fire(sub.otherwise, ev, root, own, env, out)
 		}
 	}
 	if len(out.List) == from {

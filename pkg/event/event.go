@@ -569,6 +569,9 @@ func (v Value) decoded() []byte {
 	return v.Raw()
 }
 
+// SameText says that two values have the same Text.
+func (v Value) SameText(o Value) bool { return string(v.decoded()) == string(o.decoded()) }
+
 // IsText says that the value is a String whose decoded text is s. It does not
 // allocate.
 func (v Value) IsText(s string) bool {

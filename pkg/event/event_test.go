@@ -352,6 +352,9 @@ func same(t *testing.T, v event.Value, want any) {
 		if !v.IsText(v.Text()) {
 			t.Fatalf("%s is not its own text", v.Raw())
 		}
+		if again, err := event.ParseValue(event.AppendQuoted(nil, v.Text())); err != nil || !v.SameText(again) {
+			t.Fatalf("%s has not the same text as %s", v.Raw(), again.Raw())
+		}
 	case []any:
 		if v.Kind() != event.Array || v.Len() != len(w) {
 			t.Fatalf("%s: %d elements, want %d", v.Raw(), v.Len(), len(w))

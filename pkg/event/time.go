@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // DateOrder says how dates in figures are read that begin with the day or the month.
@@ -40,7 +41,7 @@ func ReadTimeText(b []byte, order DateOrder) (time.Time, error) {
 	if t, ok := fastTime(b); ok {
 		return t, nil
 	}
-	s := strings.TrimSpace(string(b))
+	s := strings.TrimSpace(unsafe.String(unsafe.SliceData(b), len(b))) // nothing keeps it
 	if s == "" || len(s) > 96 {
 		return time.Time{}, ErrNoTime
 	}
@@ -63,7 +64,7 @@ func ReadTimeText(b []byte, order DateOrder) (time.Time, error) {
 
 // readFigures reads Unix times, and calendars without any mark between.
 func readFigures(s string) (time.Time, bool) {
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+	if i, ok := wholeNumber(s); ok {
 		switch len(s) {
 		case len("20240310"):
 			if t, err := time.Parse("20060102", s); err == nil && t.Year() >= 1900 {
@@ -88,6 +89,16 @@ func readFigures(s string) (time.Time, bool) {
 		return unixFloat(f)
 	}
 	return time.Time{}, false
+}
+
+// wholeNumber is an integer that is written with nothing but digits and a sign. Most times are none: to say so,
+// strconv makes an error.
+func wholeNumber(s string) (int64, bool) {
+	if strings.Trim(s[1:], "0123456789") != "" {
+		return 0, false
+	}
+	i, err := strconv.ParseInt(s, 10, 64)
+	return i, err == nil
 }
 
 // timeText is a time that is being read, and what is left of its text.

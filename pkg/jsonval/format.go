@@ -1,11 +1,14 @@
 package jsonval
 
 import (
+	"bytes"
 	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // The formats of string fields, as the JSON Schema validator that Segment uses
@@ -52,7 +55,7 @@ func FormatLabel(format string) string {
 // plainEmail says that a text is an address of letters and digits, with dots,
 // hyphens, underscores and pluses between them: most are, and to see it takes a
 // tenth of what formatEmail does.
-func plainEmail(s string) bool {
+func plainEmail(s []byte) bool {
 	letter := func(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' }
 	at, dots := 0, 0
 	for i := range len(s) {
@@ -78,7 +81,14 @@ func HasFormat(format string, raw []byte) bool {
 	if format == "date-time" && IsPlainISO(raw) && (raw[9] < '2' || raw[9] == '2' && raw[10] <= '8') {
 		return true // nearly all, but for the last days of a month
 	}
-	s := Text(raw)
+	text := raw[1 : len(raw)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		text = event.AppendUnquoted(nil, raw)
+	}
+	if format == "email" && plainEmail(text) {
+		return true
+	}
+	s := string(text)
 	switch format {
 	case "date":
 		return isDate(s)
@@ -94,7 +104,7 @@ func HasFormat(format string, raw []byte) bool {
 	case "duration":
 		return s != "P" && !strings.HasSuffix(s, "T") && formatDuration.MatchString(s)
 	case "email":
-		return plainEmail(s) || formatEmail.MatchString(s)
+		return formatEmail.MatchString(s)
 	case "hostname":
 		return len(strings.TrimSuffix(s, ".")) <= 253 && formatHost.MatchString(s)
 	case "ipv4":

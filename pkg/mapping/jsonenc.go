@@ -83,7 +83,7 @@ func (n *flattenNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 		v.Raw = undefinedText
 	}
 	f := flattening{sep: sep.Raw[1 : len(sep.Raw)-1], omit: n.omit, out: merging{r: r, from: len(r.merged)}}
-	if !f.walk(v.Raw, []byte(`""`)) {
+	if !f.walk(v.Raw, emptyText) {
 		r.fail(ErrTooLarge)
 		return dst, false
 	}

@@ -436,7 +436,11 @@ type mergeNode struct{ items []node }
 
 func (n *mergeNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
-var undefinedText = []byte{jsonval.Undefined}
+// Nobody writes into these.
+var (
+	undefinedText = []byte{jsonval.Undefined}
+	emptyText     = []byte(`""`)
+)
 
 // merging collects the members of an object at the end of r.merged.
 type merging struct {

@@ -286,7 +286,11 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 		}
 	case s.Type == TypeString && k == event.String:
 		if s.Minimum != 0 || s.Maximum != 0 {
-			n := utf8.RuneCount(event.AppendUnquoted(nil, v))
+			text := v[1 : len(v)-1]
+			if bytes.IndexByte(text, '\\') >= 0 {
+				text = event.AppendUnquoted(nil, v)
+			}
+			n := utf8.RuneCount(text)
 			if s.Maximum != 0 && float64(n) > s.Maximum {
 				fail(fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
 			}

@@ -1,0 +1,100 @@
+package destinations_test
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+)
+
+// mostAllocations is how often routing an event may allocate in the steady state: what takes more keeps the collector
+// busy. The partners took 0.01 to 0.10 when it was set.
+const mostAllocations = 0.3
+
+// ceilings are those of partners that need more, each with the reason. None may be above 1.
+func ceilings() map[string]float64 {
+	return map[string]float64{}
+}
+
+// TestAllocations counts what routing takes of new memory, for every partner on events that it has not seen before,
+// a block at a time as the engine does. -v shows the figures. FANFOLD_PRESETS=all routes by all presets instead, and
+// holds nobody to anything.
+func TestAllocations(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates for itself; go test without -race counts")
+	}
+	const warm, each, times = 4000, 2000, 5
+	var text bytes.Buffer
+	err := eventgen.Write(&text, eventgen.Options{Seed: 1, Events: warm + each*times, Variety: eventgen.DefaultVariety})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.Collect(bytes.Lines(text.Bytes()))
+	presets := os.Getenv("FANFOLD_PRESETS")
+	// A collection empties pools, which are filled again: that is not what is counted.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var allocs, sizes []float64
+		measure := routing(t, s)
+		measure(lines[:warm])
+		for some := range slices.Chunk(lines[warm:], each) {
+			n, size := measure(some)
+			allocs, sizes = append(allocs, n), append(sizes, size)
+		}
+		slices.Sort(allocs)
+		slices.Sort(sizes)
+		most, own := ceilings()[d.Info.Slug]
+		if !own {
+			most = mostAllocations
+		}
+		t.Logf("%-42s %.2f allocations an event (at most %.2f), %4.0f bytes", d.Info.Slug, allocs[times/2],
+			allocs[times-1], sizes[times/2])
+		if allocs[times/2] > most && presets == "" {
+			t.Errorf("%s allocates %.2f times an event, at most %.2f is allowed: go test -bench 'Route/%s/' -memprofile "+
+				"says where", d.Info.Slug, allocs[times/2], most, d.Info.Slug)
+		}
+	}
+}
+
+// routing returns a function that routes events and says how often an event allocates, and how much.
+func routing(t *testing.T, s destination.Sender) func(lines [][]byte) (allocs, size float64) {
+	var parser event.Parser
+	if p := s.Plan().Paths; len(p) > 0 {
+		parser.Follow = event.Join(p...)
+	}
+	var out destination.Deliveries
+	env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
+	return func(lines [][]byte) (allocs, size float64) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for block := range slices.Chunk(lines, 500) {
+			parser.Reset()
+			out.Reset()
+			for _, line := range block {
+				ev, err := parser.Parse(line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Route(ev, &env, &out)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		n := float64(len(lines))
+		return float64(after.Mallocs-before.Mallocs) / n, float64(after.TotalAlloc-before.TotalAlloc) / n
+	}
+}
