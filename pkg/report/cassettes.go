@@ -13,6 +13,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/match"
 	"github.com/fanfold/fanfold/pkg/cassette/replay"
 	"github.com/fanfold/fanfold/pkg/printable"
+	"github.com/fanfold/fanfold/pkg/shell"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
 
@@ -107,21 +108,13 @@ func Unused(unused []replay.Seen, size func(path string) int) (lines []string) {
 		numbers := byFile[path]
 		if len(numbers) == size(path) {
 			sayf("nothing in it is used; to delete it: rm %s %s",
-				shellWord(path), shellWord(strings.TrimSuffix(path, ".yaml")+".meta.yaml"))
+				shell.Word(path), shell.Word(strings.TrimSuffix(path, ".yaml")+".meta.yaml"))
 			continue
 		}
-		sayf("to delete what is not used: fanfold cassettes drop %s %s", shellWord(path),
+		sayf("to delete what is not used: fanfold cassettes drop %s %s", shell.Word(path),
 			ranges(numbers))
 	}
 	return lines
-}
-
-// shellWord quotes a path for a shell, where that is needed.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // ranges writes numbers as 0,3-5.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/shell"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -137,15 +138,14 @@ func comment(s string) string {
 // curl is a command that sends a request.
 func curl(r *transport.Captured) string {
 	var b strings.Builder
-	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-	fmt.Fprintf(&b, "curl -X %s %s", r.Method, quote(r.URL))
+	fmt.Fprintf(&b, "curl -X %s %s", r.Method, shell.Quote(r.URL))
 	for _, k := range sortedKeys(r.Header) {
 		for _, v := range r.Header[k] {
-			fmt.Fprintf(&b, " -H %s", quote(k+": "+v))
+			fmt.Fprintf(&b, " -H %s", shell.Quote(k+": "+v))
 		}
 	}
 	if len(r.Body) > 0 {
-		fmt.Fprintf(&b, " --data-binary %s", quote(string(r.Body)))
+		fmt.Fprintf(&b, " --data-binary %s", shell.Quote(string(r.Body)))
 	}
 	return b.String() + "\n"
 }

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/shell"
 )
 
 // JSON writes a document on one line, with < and > as they are.
@@ -26,10 +28,7 @@ func Commands(args []string, flags ...string) string {
 	for _, flag := range flags {
 		b.WriteString("\n  fanfold")
 		for _, arg := range append(slices.Clone(args), flag) {
-			if arg == "" || strings.ContainsAny(arg, " \t\n\"'`$\\*?[](){}<>|&;!~#") {
-				arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-			}
-			b.WriteString(" " + arg)
+			b.WriteString(" " + shell.Word(arg))
 		}
 	}
 	return b.String()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os/exec"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -33,4 +34,15 @@ func Run(c *exec.Cmd) error {
 		return err
 	}
 	return nil
+}
+
+// Quote writes a text as one word of a command line for POSIX shells.
+func Quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// Word is Quote for a text that needs quotes, and the text itself otherwise.
+func Word(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == "" {
+		return text
+	}
+	return Quote(text)
 }

@@ -169,7 +169,7 @@ func marked(t *testing.T, in string, n int) (out, path string) {
 			if id, is := v["id"].(string); is && strings.HasSuffix(at, ".values") {
 				at += "." + id
 			}
-			for _, key := range sortedKeys(v) {
+			for _, key := range slices.Sorted(maps.Keys(v)) {
 				mark(v[key], at+"."+key)
 			}
 			if n--; n == -1 {

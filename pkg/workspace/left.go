@@ -30,7 +30,7 @@ func (r *reader) walk(v any, see func(object) bool, depth int) (taken bool) {
 		if depth > maxDepth || see(v) {
 			return depth <= maxDepth
 		}
-		for _, key := range sortedKeys(v) {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			look(key, v[key])
 		}
 	}
@@ -58,7 +58,7 @@ func (r *reader) leave(kind string, v any) {
 		}
 		of, label := labelOf(kind, v)
 		var single []string
-		for _, key := range sortedKeys(v) {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			switch deep := nested(v[key]); {
 			case label != "":
 			case deep && strings.Count(kind, ".") < maxDepth:
@@ -129,7 +129,7 @@ func listed(all map[string][]string, why string) (lines []string) {
 // rest are the members of an object that is taken that nothing is made of, beside those that are known, and ids and
 // times, which say nothing. What is taken of them, see takes.
 func (r *reader) rest(o object, see func(object) bool, known ...string) (keys []string) {
-	for _, key := range sortedKeys(o) {
+	for _, key := range slices.Sorted(maps.Keys(o)) {
 		plain := func(suffix string) bool {
 			_, isText := o[key].(string)
 			return isText && strings.HasSuffix(fold(key), suffix)

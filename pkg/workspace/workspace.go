@@ -319,18 +319,9 @@ func fold(s string) string {
 	}, s)
 }
 
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // settingsOf are the members of an object, sorted.
 func settingsOf(o object) (list []Setting) {
-	for _, key := range sortedKeys(o) {
+	for _, key := range slices.Sorted(maps.Keys(o)) {
 		list = append(list, Setting{key, o[key]})
 	}
 	return list

@@ -350,7 +350,7 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 func namesIn(v any) (names []string) {
 	switch v := v.(type) {
 	case map[string]any:
-		return sortedKeys(v)
+		return slices.Sorted(maps.Keys(v))
 	case []any:
 		for _, one := range v {
 			o, _ := one.(map[string]any)

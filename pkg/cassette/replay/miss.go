@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette/match"
-	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/cassette/wire"
+	"github.com/fanfold/fanfold/pkg/shell"
 )
 
 // Miss is a request that is not in the cassette, with the nearest recorded requests:
@@ -58,20 +58,11 @@ func (m *Miss) Error() string {
 		if len(c.Ignore) > 0 && len(c.Ignore) <= 8 {
 			b.WriteString("\n    would match with")
 			for _, r := range c.Ignore {
-				b.WriteString(" --ignore " + shellQuote(r))
+				b.WriteString(" --ignore " + shell.Word(r))
 			}
 		}
 	}
 	return b.String()
-}
-
-func shellQuote(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("._-=/:", r) && (r >= 0x80 || !redact.IsAlnum(byte(r)))
-	}) {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	return s
 }
 
 // MissHeader marks the answer to a miss.
