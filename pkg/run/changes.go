@@ -248,12 +248,7 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	}
 	add(old.Type != now.Type, "type")
 	add(old.BaseURL != now.BaseURL, "base_url")
-	all := maps.Clone(old.Settings)
-	if all == nil {
-		all = map[string]any{}
-	}
-	maps.Copy(all, now.Settings)
-	for _, k := range sortedKeys(all) {
+	for _, k := range keysOf(old.Settings, now.Settings) {
 		add(hashOf(old.Settings[k]) != hashOf(now.Settings[k]), "settings."+k)
 	}
 	add(old.Filter != now.Filter, "filter")
@@ -268,12 +263,15 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	return append(keys, actions...), rerouted || old.Type != now.Type || old.Presets != now.Presets
 }
 
+// keysOf are the keys of two maps, sorted.
+func keysOf[V any](a, b map[string]V) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(sortedKeys(a), maps.Keys(b)))))
+}
+
 // partsThatDiffer names the parts in which two descriptions differ. rerouted: events may lead to other deliveries,
 // not only to other requests.
 func partsThatDiffer(old, now map[string]string) (keys []string, rerouted bool) {
-	all := maps.Clone(old)
-	maps.Copy(all, now)
-	for _, k := range sortedKeys(all) {
+	for _, k := range keysOf(old, now) {
 		if old[k] == now[k] {
 			continue
 		}
@@ -347,12 +345,7 @@ func membersThatDiffer(old, now string) (keys []string) {
 	if json.Unmarshal([]byte(old), &a) != nil || json.Unmarshal([]byte(now), &b) != nil {
 		return []string{""}
 	}
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]json.RawMessage{}
-	}
-	maps.Copy(all, b)
-	for _, k := range sortedKeys(all) {
+	for _, k := range keysOf(a, b) {
 		if string(a[k]) != string(b[k]) {
 			keys = append(keys, k)
 		}

@@ -141,9 +141,6 @@ type Result struct {
 // Described is an input that says how it was recognised: a [source.Input] or a [source.Spool].
 type Described interface{ Describe() []string }
 
-// Dir is the run's folder.
-func (r *Run) Dir() string { return r.dir }
-
 // Progress returns the state of every destination. It may be called at any time after [World.Open].
 func (r *Run) Progress() []engine.Progress {
 	ps := r.engine.Progress()

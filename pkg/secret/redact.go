@@ -41,9 +41,6 @@ func (s *Set) Replace(t string, with func(stretch string) string) string {
 	return masked(t, found, with)
 }
 
-// Holds says that a text holds a secret.
-func (s *Set) Holds(t string) bool { return s.Redact(t) != t }
-
 // masked replaces stretches, which may overlap.
 func masked(t string, found []span, with func(string) string) string {
 	slices.SortFunc(found, func(a, b span) int { return a.from - b.from })

@@ -126,14 +126,7 @@ func (d *differ) paths(was, now string) {
 }
 
 func (d *differ) query(a, b url.Values) {
-	names := map[string]bool{}
-	for k := range a {
-		names[k] = true
-	}
-	for k := range b {
-		names[k] = true
-	}
-	for _, k := range slices.Sorted(maps.Keys(names)) {
+	for _, k := range keysOf(a, b) {
 		want, ruled := d.m.query[k]
 		if ruled && want == shapeAny || d.m.credential(k) && len(a[k]) > 0 == (len(b[k]) > 0) {
 			continue
@@ -151,6 +144,11 @@ func (d *differ) query(a, b url.Values) {
 		}
 		d.rule("query."+k, want)
 	}
+}
+
+// keysOf are the keys of two maps, sorted.
+func keysOf[M ~map[string]V, V any](a, b M) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b)))))
 }
 
 func orAbsent(v url.Values, k string) string {
@@ -266,14 +264,7 @@ func (d *differ) objects(w *walker, x, y map[string]any) {
 		d.renamed(w, x, y)
 		return
 	}
-	names := map[string]bool{}
-	for k := range x {
-		names[k] = true
-	}
-	for k := range y {
-		names[k] = true
-	}
-	for _, k := range slices.Sorted(maps.Keys(names)) {
+	for _, k := range keysOf(x, y) {
 		w.path = append(w.path[:depth], k)
 		va, ok1 := x[k]
 		vb, ok2 := y[k]

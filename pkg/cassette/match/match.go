@@ -20,10 +20,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fanfold/fanfold/pkg/cassette/redact"
-	"github.com/fanfold/fanfold/pkg/cassette/wire"
 	"github.com/zeebo/xxh3"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/cassette/wire"
 )
 
 // Options say which parts of requests may differ.

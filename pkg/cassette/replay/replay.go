@@ -206,17 +206,7 @@ func (p *Replayer) session(name string) *session {
 		}
 		p.sessions[name] = s
 	}
-	if len(s.used) < len(p.entries) { // interactions were recorded in the meantime
-		s.used = append(s.used, make([]bool, len(p.entries)-len(s.used))...)
-	}
 	return s
-}
-
-// Case is true if the name of a case selects a cassette.
-func (p *Replayer) Case(name string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.session(name).only != nil
 }
 
 // Answer finds the interaction for a request of a case, and marks it as used. If there
