@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -57,64 +58,53 @@ func (e *editor) value(dst, raw []byte, steps []string) []byte {
 		return e.with(dst, raw)
 	}
 	switch raw[0] {
-	case '{':
-		return e.object(dst, raw, steps)
-	case '[':
-		return e.array(dst, raw, steps)
+	case '{', '[':
+		return e.inside(dst, raw, steps)
 	case 'n':
 		if e.create && steps[0] != "*" {
-			return e.object(dst, []byte("{}"), steps)
+			return e.inside(dst, []byte("{}"), steps)
 		}
 	}
 	return append(dst, raw...)
 }
 
-func (e *editor) object(dst, raw []byte, steps []string) []byte {
-	last := e.remove && len(steps) == 1
-	found, kept, removed := false, 0, false
-	from := 0 // first byte not copied yet
-	i := event.SkipSpace(raw, 1)
-	for i < len(raw) && raw[i] == '"' {
-		key := i
-		i = event.SkipString(raw, i)
-		match := steps[0] == "*" || event.IsQuoted(raw[key:i], steps[0])
-		i = event.SkipSpace(raw, i)
-		i = event.SkipSpace(raw, i+1)
-		val := i
-		i = event.SkipValue(raw, i)
-		end := i
-		i = event.SkipSpace(raw, i)
-		more := i < len(raw) && raw[i] == ','
-		if more {
-			i = event.SkipSpace(raw, i+1)
+// inside copies an object or an array, edited below the given steps.
+func (e *editor) inside(dst, raw []byte, steps []string) []byte {
+	isObject, want := raw[0] == '{', -1
+	if !isObject && steps[0] != "*" {
+		n, err := strconv.Atoi(steps[0])
+		if err != nil || n < 0 {
+			return append(dst, raw...)
 		}
+		want = n
+	}
+	last := e.remove && len(steps) == 1
+	found, kept, n := false, 0, 0
+	from := 0 // first byte not copied yet
+	for x := range entries(raw) {
+		match := steps[0] == "*" || isObject && event.IsQuoted(x.key, steps[0]) || n == want
+		n++
+		found = found || match
 		switch {
 		case match && last:
 			e.hits++
-			removed = true
-			if !more && kept > 0 {
-				// The last member goes: so does the comma before it.
-				dst = append(dst, raw[from:key]...)
-				dst = bytes.TrimRight(dst, " \t\r\n")
-				dst = dst[:len(dst)-1]
-				from = end
-			} else {
-				dst = append(dst, raw[from:key]...)
-				from = end
-				if more {
-					from = i
+			dst = append(dst, raw[from:x.at]...)
+			if from = x.next; !x.more {
+				// The last one goes: so does the comma before it.
+				if from = x.end; kept > 0 {
+					dst = bytes.TrimRight(dst, " \t\r\n")
+					dst = dst[:len(dst)-1]
 				}
 			}
 			continue
 		case match:
-			found = true
-			dst = append(dst, raw[from:val]...)
-			dst = e.value(dst, raw[val:end], steps[1:])
-			from = end
+			dst = append(dst, raw[from:x.val]...)
+			dst = e.value(dst, raw[x.val:x.end], steps[1:])
+			from = x.end
 		}
 		kept++
 	}
-	if e.create && !found && !removed && steps[0] != "*" {
+	if isObject && e.create && !found && steps[0] != "*" {
 		end := len(raw) - 1
 		dst = append(dst, raw[from:end]...)
 		if kept > 0 {
@@ -126,6 +116,38 @@ func (e *editor) object(dst, raw []byte, steps []string) []byte {
 		from = end
 	}
 	return append(dst, raw[from:]...)
+}
+
+// entry is where a member of an object, or an element of an array, stands in its text.
+type entry struct {
+	key          []byte // with its quotes; nil: an element
+	at, val, end int    // where it begins, and where its value begins and ends
+	next         int    // where the one behind it begins
+	more         bool   // there is one behind it
+}
+
+// entries are those of an object or an array.
+func entries(raw []byte) iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		i := event.SkipSpace(raw, 1)
+		for i < len(raw) && raw[i] != '}' && raw[i] != ']' {
+			x := entry{at: i}
+			if raw[0] == '{' {
+				i = event.SkipString(raw, i)
+				x.key = raw[x.at:i]
+				i = event.SkipSpace(raw, event.SkipSpace(raw, i)+1)
+			}
+			x.val = i
+			x.end = event.SkipValue(raw, i)
+			i = event.SkipSpace(raw, x.end)
+			if x.more = i < len(raw) && raw[i] == ','; x.more {
+				i = event.SkipSpace(raw, i+1)
+			}
+			if x.next = i; !yield(x) {
+				return
+			}
+		}
+	}
 }
 
 // made writes a value that was missing, inside the objects that lead to it.
@@ -141,51 +163,6 @@ func (e *editor) made(dst []byte, steps []string) []byte {
 		dst = append(dst, '}')
 	}
 	return dst
-}
-
-func (e *editor) array(dst, raw []byte, steps []string) []byte {
-	want := -1
-	if steps[0] != "*" {
-		n, err := strconv.Atoi(steps[0])
-		if err != nil || n < 0 {
-			return append(dst, raw...)
-		}
-		want = n
-	}
-	last := e.remove && len(steps) == 1
-	from, kept, n := 0, 0, 0
-	i := event.SkipSpace(raw, 1)
-	for i < len(raw) && raw[i] != ']' {
-		val := i
-		i = event.SkipValue(raw, i)
-		end := i
-		i = event.SkipSpace(raw, i)
-		more := i < len(raw) && raw[i] == ','
-		if more {
-			i = event.SkipSpace(raw, i+1)
-		}
-		match := want < 0 || n == want
-		n++
-		switch {
-		case match && last:
-			e.hits++
-			dst = append(dst, raw[from:val]...)
-			from = end
-			if more {
-				from = i
-			} else if kept > 0 {
-				dst = bytes.TrimRight(dst, " \t\r\n")
-				dst = dst[:len(dst)-1]
-			}
-			continue
-		case match:
-			dst = append(dst, raw[from:val]...)
-			dst = e.value(dst, raw[val:end], steps[1:])
-			from = end
-		}
-		kept++
-	}
-	return append(dst, raw[from:]...)
 }
 
 // lookup returns the value that a path leads to; of repeated keys the last.
@@ -250,23 +227,10 @@ func eachScalar(dst, raw []byte, f func(dst, scalar []byte) []byte) []byte {
 		return f(dst, raw)
 	}
 	from := 0
-	visit := func(at, end int) {
-		dst = append(dst, raw[from:at]...)
-		dst = eachScalar(dst, raw[at:end], f)
-		from = end
-	}
-	i := event.SkipSpace(raw, 1)
-	for i < len(raw) && raw[i] != '}' && raw[i] != ']' {
-		if raw[0] == '{' {
-			i = event.SkipSpace(raw, event.SkipString(raw, i))
-			i = event.SkipSpace(raw, i+1)
-		}
-		at := i
-		i = event.SkipValue(raw, i)
-		visit(at, i)
-		if i = event.SkipSpace(raw, i); i < len(raw) && raw[i] == ',' {
-			i = event.SkipSpace(raw, i+1)
-		}
+	for x := range entries(raw) {
+		dst = append(dst, raw[from:x.val]...)
+		dst = eachScalar(dst, raw[x.val:x.end], f)
+		from = x.end
 	}
 	return append(dst, raw[from:]...)
 }
