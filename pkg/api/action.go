@@ -377,7 +377,7 @@ func (r *reader) cap(what string, n *yaml.Node) destination.Cap {
 // lines.
 func (a *action) readBatch(n *yaml.Node, content body.Node) (whole body.Node, lines bool) {
 	m := map[string]*yaml.Node{}
-	a.r.table(n, a.what+": batch", BatchKeys(), func(key string, _, v *yaml.Node) { m[key] = v })
+	a.r.table(n, a.what+": batch", batchKeys(), func(key string, _, v *yaml.Node) { m[key] = v })
 	a.limits.BatchEvents, a.limits.BatchBytes = a.cap("batch: events", m["events"]), a.cap("batch: bytes", m["bytes"])
 	text := m["open"] != nil || m["close"] != nil || m["sep"] != nil
 	if before := m["before"]; before != nil {
@@ -402,8 +402,8 @@ func (a *action) readBatch(n *yaml.Node, content body.Node) (whole body.Node, li
 	return body.Items(content), false
 }
 
-// BatchKeys are those of a batch.
-func BatchKeys() []string {
+// batchKeys are those of a batch.
+func batchKeys() []string {
 	return []string{"envelope", "before", "open", "sep", "close", "events", "bytes"}
 }
 

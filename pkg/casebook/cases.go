@@ -231,7 +231,7 @@ func Read(text, requests []byte, shared map[string]string) (f *File, list []*Cas
 			c.Presets = f.Presets
 		}
 		for i, e := range c.Events {
-			if c.Events[i], err = EventOf(e, f.Events, shared); err != nil {
+			if c.Events[i], err = eventOf(e, f.Events, shared); err != nil {
 				return nil, nil, fmt.Errorf("the case %s: %w", name, err)
 			}
 		}
@@ -290,8 +290,8 @@ func (c *Case) Meta() cassette.Meta {
 	return cassette.Meta{Settings: c.Settings, Presets: c.Presets, Action: c.Action, Mapping: c.Mapping, Now: c.Now}
 }
 
-// EventOf reads an event of a case.
-func EventOf(text string, own, shared map[string]string) (string, error) {
+// eventOf reads an event of a case.
+func eventOf(text string, own, shared map[string]string) (string, error) {
 	if strings.HasPrefix(text, "{") {
 		return text, nil
 	}
@@ -305,7 +305,7 @@ func EventOf(text string, own, shared map[string]string) (string, error) {
 	}
 	if !strings.HasPrefix(base, "{") {
 		var err error
-		if base, err = EventOf(base, nil, shared); err != nil {
+		if base, err = eventOf(base, nil, shared); err != nil {
 			return "", err
 		}
 	}

@@ -212,7 +212,7 @@ func (p *derived) tooLarge(del *destination.Delivery) {
 func (p *derived) optedOut(text string) {
 	p.t.Helper()
 	for _, name := range append([]string{"All", p.d.Info.Name, p.d.Info.Slug}, p.d.Info.Integrations...) {
-		said, err := EventOf(`it {"integrations":{`+strconv.Quote(name)+`:false}}`, map[string]string{"it": text}, nil)
+		said, err := eventOf(`it {"integrations":{`+strconv.Quote(name)+`:false}}`, map[string]string{"it": text}, nil)
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func (p *derived) oversize(taken []string, senders ...destination.Sender) {
 	changes := fmt.Sprintf(`it {"properties":{"large":%q},"traits":{"large":%q}}`, large, large)
 	var reasons []destination.Reason
 	for _, text := range taken {
-		wide, err := EventOf(changes, map[string]string{"it": text}, nil)
+		wide, err := eventOf(changes, map[string]string{"it": text}, nil)
 		if err != nil {
 			p.t.Fatal(err)
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/foreign"
 )
 
-// MaxBytes is the largest file that is read, in bytes.
-const MaxBytes = 512 << 20
+// maxBytes is the largest file that is read, in bytes.
+const maxBytes = 512 << 20
 
 // Formats lists the known formats, one per line.
 func Formats() string {
@@ -29,8 +29,8 @@ func Formats() string {
 	return b.String()
 }
 
-// Known is true if there is a format with this name.
-func Known(name string) bool {
+// known is true if there is a format with this name.
+func known(name string) bool {
 	_, ok := importer(name)
 	return ok
 }
@@ -70,9 +70,9 @@ func Files(paths []string) (files []string, err error) {
 	return files, nil
 }
 
-// Folder returns a function that reads files in a folder, for bodies that a format
+// folder returns a function that reads files in a folder, for bodies that a format
 // stores in files of their own. No name can lead out of the folder.
-func Folder(dir string) (func(name string) ([]byte, error), error) {
+func folder(dir string) (func(name string) ([]byte, error), error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -87,28 +87,28 @@ func Folder(dir string) (func(name string) ([]byte, error), error) {
 	}, nil
 }
 
-// ReadAll reads a file. A file with more than [MaxBytes] is an error.
+// ReadAll reads a file. A file with more than 512 MiB is an error.
 func ReadAll(f fs.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > MaxBytes {
+	if info.Size() > maxBytes {
 		return nil, fmt.Errorf("it has %d bytes, more than a cassette may have", info.Size())
 	}
-	return io.ReadAll(io.LimitReader(f, MaxBytes))
+	return io.ReadAll(io.LimitReader(f, maxBytes))
 }
 
-// Reader reads files into a cassette.
-type Reader struct {
+// reader reads files into a cassette.
+type reader struct {
 	Format  string // "": recognised for each file
 	Options foreign.Options
 	// Left is called for each part of a file that gave no interaction.
 	Left func(path, what string)
 }
 
-// Add appends the interactions of a file to a cassette. They are not redacted yet.
-func (r *Reader) Add(k *cassette.Cassette, path string) error {
+// add appends the interactions of a file to a cassette. They are not redacted yet.
+func (r *reader) add(k *cassette.Cassette, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (r *Reader) Add(k *cassette.Cassette, path string) error {
 // importer returns the importer for a file: the one for the format that the user asked
 // for, or else the one whose format the file has. If the file has another format than
 // the user asked for, it returns an error.
-func (r *Reader) importer(path string, data []byte) (foreign.Importer, error) {
+func (r *reader) importer(path string, data []byte) (foreign.Importer, error) {
 	looks, ok := foreign.For(data)
 	if r.Format == "" {
 		if !ok {

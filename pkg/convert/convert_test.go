@@ -33,9 +33,9 @@ func TestAdd(t *testing.T) {
 		t.Fatalf("files: %q, %v", files, err)
 	}
 	k := &cassette.Cassette{}
-	r := Reader{Left: func(path, what string) { t.Errorf("%s: left: %s", path, what) }}
+	r := reader{Left: func(path, what string) { t.Errorf("%s: left: %s", path, what) }}
 	for _, f := range files {
-		if err := r.Add(k, f); err != nil {
+		if err := r.add(k, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,12 +46,12 @@ func TestAdd(t *testing.T) {
 	}
 
 	for format, want := range map[string]string{"vcrpy": "looks like a HAR file", "nope": "there is no format nope"} {
-		wrong := Reader{Format: format}
-		if err := wrong.Add(k, files[0]); err == nil || !strings.Contains(err.Error(), want) {
+		wrong := reader{Format: format}
+		if err := wrong.add(k, files[0]); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", format, err)
 		}
 	}
-	if err := r.Add(k, filepath.Join(dir, "note.txt")); err == nil || !strings.Contains(err.Error(), "wiremock") {
+	if err := r.add(k, filepath.Join(dir, "note.txt")); err == nil || !strings.Contains(err.Error(), "wiremock") {
 		t.Errorf("no format: %v", err)
 	}
 }
@@ -65,7 +65,7 @@ func TestFolder(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	read, err := Folder(filepath.Join(dir, "files"))
+	read, err := folder(filepath.Join(dir, "files"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,12 +27,12 @@ func (q *Request) Do(k *cassette.Cassette) error {
 	if err != nil {
 		return err
 	}
-	r := Reader{Format: format, Left: q.Left}
+	r := reader{Format: format, Left: q.Left}
 	if r.Options, err = q.options(); err != nil {
 		return err
 	}
 	for _, path := range files {
-		if err := r.Add(k, path); err != nil {
+		if err := r.add(k, path); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func (q *Request) format() (format string, files []string, err error) {
 		format = "har"
 	case q.V4:
 		format = "go-vcr-v4"
-	case len(args) > 1 && Known(args[0]):
+	case len(args) > 1 && known(args[0]):
 		format, args = args[0], args[1:]
 	}
 	if files, err = Files(args); err == nil {
@@ -82,7 +82,7 @@ func (q *Request) options() (foreign.Options, error) {
 	}
 	if q.Bodies != "" {
 		var err error
-		if opts.File, err = Folder(q.Bodies); err != nil {
+		if opts.File, err = folder(q.Bodies); err != nil {
 			return opts, fmt.Errorf("--files: %w", err)
 		}
 	}

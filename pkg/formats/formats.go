@@ -99,8 +99,8 @@ func wrapped() (list []format, err error) {
 	return list, nil
 }
 
-// Layouts are the path layouts that are built in, in order.
-func Layouts() (out []source.Layout, err error) {
+// pathLayouts are the path layouts that are built in, in order.
+func pathLayouts() (out []source.Layout, err error) {
 	data, err := fs.ReadFile(files, layouts)
 	if err != nil {
 		return nil, err
@@ -114,16 +114,16 @@ func Into(o *source.Options, own []byte) (err error) {
 	if o.Shapes, err = Shapes(); err != nil {
 		return err
 	}
-	if o.Layouts, err = Layouts(); err != nil || own == nil {
+	if o.Layouts, err = pathLayouts(); err != nil || own == nil {
 		return err
 	}
-	shape, err := Own(own)
+	shape, err := ownShape(own)
 	o.Format, o.Shapes = shape.Name, append(o.Shapes, shape)
 	return err
 }
 
-// Own reads a user's file: a whole format, or its mapping alone.
-func Own(data []byte) (source.Shape, error) {
+// ownShape reads a user's file: a whole format, or its mapping alone.
+func ownShape(data []byte) (source.Shape, error) {
 	var keys map[string]yaml.Node
 	if err := yaml.Unmarshal(data, &keys); err != nil {
 		return source.Shape{}, err
@@ -194,7 +194,7 @@ func List(w io.Writer) error {
 	for _, f := range append(list, others...) {
 		fmt.Fprintf(&b, "  %-21s %s\n", f.Name, f.Title)
 	}
-	paths, err := Layouts()
+	paths, err := pathLayouts()
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func TestOwn(t *testing.T) {
 		`{"type":"page"}`:                                                `{"type":"page"}`,
 		"unwrap: inner\nmapping: {type: track, event: {'@path': $.x}}\n": `{"event":"y","type":"track"}`,
 	} {
-		own, err := Own([]byte(text))
+		own, err := ownShape([]byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,14 +53,14 @@ func TestOwn(t *testing.T) {
 		}
 	}
 	for _, wrong := range []string{"- a\n", "mapping: {type: {'@nope': 1}}\nno_such_key: 1\n", "mapping: [\n"} {
-		if _, err := Own([]byte(wrong)); err == nil {
+		if _, err := ownShape([]byte(wrong)); err == nil {
 			t.Errorf("%q is taken for a format", wrong)
 		}
 	}
 }
 
 func TestEveryLayoutIsAPattern(t *testing.T) {
-	all, err := Layouts()
+	all, err := pathLayouts()
 	if err != nil || len(all) < 5 {
 		t.Fatal(len(all), err)
 	}
@@ -95,7 +95,7 @@ func TestShownFormatIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, err)
 			continue
 		}
-		own, err := Own([]byte(text.String()))
+		own, err := ownShape([]byte(text.String()))
 		if own.Name = s.Name; err != nil || !reflect.DeepEqual(own, s) {
 			t.Errorf("%s: %v: it is %+v, and what is shown %+v", s.Name, err, s, own)
 		}
