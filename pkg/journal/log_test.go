@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -184,6 +186,62 @@ func TestFaultyDisk(t *testing.T) {
 				found(t, fmt.Sprint("call ", at), dir, d)
 			}
 		})
+	}
+}
+
+// unsynced is a log of which the files of dead letters that were there before are not on the disk yet.
+type unsynced struct {
+	journal.Log
+	files map[journal.LetterFile]bool
+	early []journal.LetterFile // those that were still missing when a commit that tells of them was synced
+}
+
+func (l *unsynced) AppendDead(ctx context.Context, file journal.LetterFile, at int64, frame []byte) error {
+	delete(l.files, file) // the next commit that is synced has it synced before
+	return l.Log.AppendDead(ctx, file, at, frame)
+}
+
+func (l *unsynced) Append(ctx context.Context, c journal.Commit) error {
+	if c.Sync {
+		l.early = slices.AppendSeq(l.early, maps.Keys(l.files))
+	}
+	return l.Log.Append(ctx, c)
+}
+
+// TestLettersOfKilledAreSynced: dead letters that a killed process has written are on the disk before a commit of the
+// next process is, so that a loss of power does not leave a journal that knows more letters than there are.
+func TestLettersOfKilledAreSynced(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	r, err := journal.Open(dir, nil, opts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := work(r); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "run") // what a killed process leaves
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := journal.OpenSQLite(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, left := opts(), &unsynced{Log: log, files: map[journal.LetterFile]bool{{Lane: "one"}: true, {Lane: "two"}: true}}
+	o.Log = left
+	if r, err = journal.Open(copied, nil, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two"} {
+		if n, _ := r.Lane(name).DeadLetters(); n == 0 {
+			t.Fatalf("%s has no dead letters", name)
+		}
+	}
+	if err := errors.Join(r.Sync(context.Background()), r.Close()); err != nil || len(left.early) > 0 {
+		t.Errorf("a commit was synced before %v (%v)", left.early, err)
 	}
 }
 

@@ -493,6 +493,12 @@ func (r *Run) restoreLetters(l *Lane, sizes map[LetterFile]int64) error {
 		}
 		l.dead.set(d)
 	}
+	// The last file may not be synced: the next commit that is must not say how long it is before that. (The log syncs a
+	// file of letters when it goes on to another one.)
+	if n := len(l.dead.days); n > 0 && l.dead.days[n-1].size > 0 {
+		last := l.dead.days[n-1]
+		return r.log.AppendDead(context.Background(), LetterFile{l.Name, last.day}, last.size, nil)
+	}
 	return nil
 }
 
