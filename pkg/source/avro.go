@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -241,7 +242,7 @@ func (a *avroReader) unpack(packed []byte) ([]byte, error) {
 	case "bzip2":
 		r = bzip2.NewReader(bytes.NewReader(packed))
 	case "xz":
-		z, err := xz.ReaderConfig{DictCap: maxAvroBlock}.NewReader(bytes.NewReader(packed))
+		z, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(bytes.NewReader(packed))
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
@@ -61,7 +62,8 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 	case has("BZh"):
 		return bzip2.NewReader(br), "bzip2", nil
 	case has("\xfd7zXZ\x00"):
-		z, err := xz.ReaderConfig{DictCap: 64 << 20}.NewReader(br)
+		// The least: of the configured size and the one that the stream asks for the larger one is taken.
+		z, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(br)
 		return z, "xz", err
 	case has("\x04\x22\x4d\x18"):
 		z := lz4.NewReader(br)

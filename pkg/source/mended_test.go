@@ -3,12 +3,18 @@ package source_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -164,5 +170,32 @@ func TestLongRows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestXzTakesWhatItAsksFor: a file that is packed with a small dictionary is read with one, however many there are.
+func TestXzTakesWhatItAsksFor(t *testing.T) {
+	var packed bytes.Buffer
+	w, err := xz.WriterConfig{DictCap: lzma.MinDictCap}.NewWriter(&packed)
+	if err == nil {
+		_, err = w.Write([]byte(asEvent("a1") + "\n"))
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for i := range 3 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i, ".jsonl.xz")), packed.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if got := idsOf(mustRead(t, open(t, source.Options{From: []string{dir}}), source.Position{})); got != "a1 a1 a1" {
+		t.Errorf("read %s", got)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 30<<20 {
+		t.Errorf("%d bytes were allocated for three files", n)
 	}
 }
