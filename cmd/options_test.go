@@ -20,7 +20,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/payload"
-	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/walk"
 )
 
 // nonsense are values that mostly mean nothing.
@@ -42,9 +42,12 @@ var sense = map[string]string{
 	"override_limits": "true", "consent": "[advertising]", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
 }
 
-// TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes what the destination is opened
-// with, or what its lane keeps besides what a job says of all lanes, or is refused by its name.
+// TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes
+// what the destination is opened with, or is refused by its name. Nonsense is given to
+// a destination of one kind, and with FANFOLD_WALKS=all to one of each.
 func TestOptionsAreUsedOrRefused(t *testing.T) {
+	t.Parallel()
+	walks := walk.New(t, os.Getenv("FANFOLD_WALKS"), os.Getenv("FANFOLD_SEED"))
 	w := &config.World{
 		Catalogue: destinations.Catalogue(), Secret: func(...string) {},
 		Env: func(string) (string, bool) { return "", false },
@@ -64,24 +67,36 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			return nil, "", err
 		}
 		o := opened[0]
-		kept := (&run.Job{Reserve: 0.25, MaxErrors: 7}).OptionsOf(o)
-		return o, fmt.Sprintf("%+v %v %s %+v %+v", kept, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
+		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
 			fmt.Sprint(o.Consent, o.Sender.Plan().Order), nil
 	}
-	for _, key := range config.OptionKeys() {
+	unset := map[string]string{} // by destination
+	var kinds []string           // of each kind one destination
+	for _, spec := range w.Catalogue.All() {
+		if spec.Local || spec.Info.Slug == "mixpanel" || spec.Info.Slug == "webhook" {
+			kinds = append(kinds, spec.Info.Slug)
+		}
+	}
+	for k, key := range config.OptionKeys() {
 		if sense[key] == "" {
 			t.Errorf("option %s: this test does not know a value of it that makes sense", key)
 		}
 		used := false
 		for _, spec := range w.Catalogue.All() {
 			slug := spec.Info.Slug
-			_, before, err := open(slug, "")
-			if err != nil {
-				t.Fatal(err)
+			if unset[slug] == "" {
+				var err error
+				if _, unset[slug], err = open(slug, ""); err != nil {
+					t.Fatal(err)
+				}
 			}
-			values := []string{sense[key]}
-			if spec.Local || slug == "mixpanel" || slug == "webhook" { // of each kind one is enough
-				values = append(values, nonsense...)
+			before, values := unset[slug], []string{sense[key]}
+			if kind := slices.Index(kinds, slug); kind >= 0 {
+				for i, value := range nonsense {
+					if walks.Takes(0, kind+k+i, len(kinds)) {
+						values = append(values, value)
+					}
+				}
 			}
 			for _, value := range values {
 				for _, a := range spec.Actions { // one that needs no mapping of the user's
@@ -196,7 +211,11 @@ var freeFlags = map[string]string{
 
 // TestFlagsAreUsedOrRefused gives nonsense to every flag of every command. A flag or a
 // command that is new has to be given its nonsense, or its arguments, here.
+//
+// All nonsense of a flag is given to some command, and some of it to every other one that
+// has the flag; FANFOLD_WALKS=all gives all of it to each.
 func TestFlagsAreUsedOrRefused(t *testing.T) {
+	t.Parallel()
 	in := file(t, "in.jsonl", `{"type":"track","event":"E","messageId":"m","userId":"u"}`+"\n")
 	state, one := t.TempDir(), filepath.Join("..", "cassettes", "mixpanel", "track.yaml")
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -245,32 +264,43 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"cassettes import": "no export lies here",
 		"cassettes drop":   "would change the catalogue",
 	}
-	var walk func(c *cobra.Command)
-	walk = func(c *cobra.Command) {
+	wrong := &wrongs{Walk: walk.New(t, os.Getenv("FANFOLD_WALKS"), os.Getenv("FANFOLD_SEED")), state: state,
+		given: map[string]bool{}}
+	var each func(c *cobra.Command)
+	each = func(c *cobra.Command) {
 		name := strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "fanfold"), " ")
 		if line, ok := lines[name]; ok {
 			if a := testApp(map[string]string{"XDG_STATE_HOME": state}); unfit[name] == "" {
-				if code := a.execute(context.Background(), slices.Concat(strings.Fields(name), line)); code == exitUsage {
+				if code := a.execute(context.Background(), append(strings.Fields(name), line...)); code == exitUsage {
 					t.Errorf("%s: the line without nonsense is refused: %s", name, a.err)
 				}
 			}
-			wrongFlagsOf(t, c, name, line, state)
+			wrong.flagsOf(t, c, name, line)
 		} else if c.Runnable() && !strings.HasPrefix(name, "completion") { // cobra's own
 			t.Errorf("%s: this test does not know a command line of it", name)
 		}
 		for _, sub := range c.Commands() {
-			walk(sub)
+			each(sub)
 		}
 		if streamed := name + " -"; lines[streamed] != nil {
-			wrongFlagsOf(t, c, name, lines[streamed], state)
+			wrong.flagsOf(t, c, name, lines[streamed])
 		}
 	}
-	walk(testApp(nil).root())
+	each(testApp(nil).root())
 }
 
-// wrongFlagsOf gives nonsense to every flag of a command.
-func wrongFlagsOf(t *testing.T, c *cobra.Command, name string, line []string, state string) {
+// wrongs gives nonsense to commands.
+type wrongs struct {
+	walk.Walk
+	state    string
+	given    map[string]bool // which nonsense some command was given, by flag
+	commands int
+}
+
+// flagsOf gives nonsense to every flag of a command.
+func (w *wrongs) flagsOf(t *testing.T, c *cobra.Command, name string, line []string) {
 	t.Helper()
+	w.commands++
 	eachFlag(c, func(f *pflag.Flag) {
 		if freeFlags[f.Name] != "" || freeFlags[name+" "+f.Name] != "" {
 			return
@@ -282,9 +312,14 @@ func wrongFlagsOf(t *testing.T, c *cobra.Command, name string, line []string, st
 		if len(wrong) == 0 {
 			t.Errorf("%s --%s: this test does not know what is nonsense to it", name, f.Name)
 		}
-		for _, value := range wrong {
+		for i, value := range wrong {
+			given := fmt.Sprintf("%s=%q of %q", f.Name, value, wrong)
+			if w.given[given] && !w.Takes(0, w.commands+i, len(wrong)) {
+				continue
+			}
+			w.given[given] = true
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			a := testApp(map[string]string{"XDG_STATE_HOME": state})
+			a := testApp(map[string]string{"XDG_STATE_HOME": w.state})
 			args, command := line, []string(nil)
 			if dash := slices.Index(line, "--"); dash >= 0 {
 				args, command = line[:dash], line[dash:]

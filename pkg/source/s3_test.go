@@ -283,11 +283,14 @@ func TestTimeInPaths(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bucket{objects: map[string][]byte{}, page: 10}
 			dir := t.TempDir()
-			for h := range 20 * 24 {
-				at := day(1).Add(time.Duration(h) * time.Hour)
+			for h := range 9 * 24 {
+				at := day(8).Add(time.Duration(h) * time.Hour)
 				data := []byte(fmt.Sprintf("{\"at\":%q}\n", at.Format(time.RFC3339)))
 				key := c.path(at)
 				b.objects[key] = data
+				if c.want == "" {
+					continue
+				}
 				file := filepath.Join(dir, filepath.FromSlash(key))
 				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 					t.Fatal(err)
@@ -305,7 +308,7 @@ func TestTimeInPaths(t *testing.T) {
 				t.Errorf("layout %q, want %q", st.Layout, c.want)
 			}
 			if c.want == "" {
-				if st.Undated != 480 || strings.Count(got, "at") != 480 {
+				if st.Undated != 9*24 || strings.Count(got, "at") != 9*24 {
 					t.Errorf("%+v", st)
 				}
 				return
