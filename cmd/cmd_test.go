@@ -41,11 +41,15 @@ func (b *safeBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// testApp is a command line of its own, in this process.
+// testApp is a command line of its own, in this process, whose collector belongs to all tests: none of them sets it for
+// its run unless it says so.
 func testApp(env map[string]string) *app {
 	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), disk: source.OSDisk{}, schemes: source.Known,
 		out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.Catalogue(),
-		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
+		env: func(k string) (string, bool) {
+			v, ok := env[k]
+			return v, ok || k == "GOGC" || k == "GOMEMLIMIT"
+		}}
 }
 
 // invoke runs one command line and returns what it printed.
@@ -53,7 +57,7 @@ func invoke(t *testing.T, env map[string]string, stdin string, args ...string) (
 	t.Helper()
 	a := testApp(env)
 	a.in = strings.NewReader(stdin)
-	code = a.execute(context.Background(), args)
+	code = a.execute(context.Background(), append([]string{}, args...)) // nil would be the arguments of the test
 	return code, fmt.Sprint(a.out), fmt.Sprint(a.err)
 }
 

@@ -359,7 +359,7 @@ type readTrouble struct {
 
 // command runs the command once.
 func (c *readTrouble) command(t *trouble) (code int, out, errOut string) {
-	a := testApp(map[string]string{"XDG_STATE_HOME": c.state, "GOMEMLIMIT": "off", "GOGC": "100"})
+	a := testApp(map[string]string{"XDG_STATE_HOME": c.state})
 	a.disk = troubledDisk{trouble: t}
 	a.schemes = func() source.Schemes {
 		return append(source.Known()[:2:2], source.S3(&source.S3Options{Store: troubledStore{c.bucket(), t}}))

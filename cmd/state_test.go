@@ -343,10 +343,12 @@ func TestMemoryLimit(t *testing.T) {
 	for _, c := range []struct {
 		env  map[string]string
 		want int64
-	}{{map[string]string{"GOMEMLIMIT": "1TiB"}, 1 << 40}, {nil, 64 << 20}} {
-		if code, _, errOut := invoke(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB",
-			"--state-dir", t.TempDir()); code != 0 {
-			t.Fatal(errOut)
+	}{{map[string]string{"GOGC": "100", "GOMEMLIMIT": "1TiB"}, 1 << 40}, {map[string]string{"GOGC": "100"}, 64 << 20}} {
+		a := testApp(nil)
+		a.env = func(k string) (string, bool) { v, ok := c.env[k]; return v, ok }
+		if code := a.execute(t.Context(), []string{"forward", "--from", in, "--to", "stdout", "--memory", "64MiB",
+			"--state-dir", t.TempDir()}); code != 0 {
+			t.Fatal(a.err)
 		}
 		if got := debug.SetMemoryLimit(-1); got != c.want {
 			t.Errorf("%v: the limit is %d", c.env, got)
