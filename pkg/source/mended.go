@@ -55,23 +55,8 @@ type unpacked struct {
 
 var parquetMagic = []byte("PAR1")
 
-// mend computes the new layout of a file.
-func mend(at io.ReaderAt, size int64) (*mended, error) {
-	var tail [8]byte
-	if size < 12 {
-		return nil, errThrift
-	}
-	if _, err := at.ReadAt(tail[:], size-8); err != nil {
-		return nil, err
-	}
-	length := int64(binary.LittleEndian.Uint32(tail[:]))
-	if !bytes.Equal(tail[4:], parquetMagic) || length > mostFooter || length > size-12 {
-		return nil, errThrift
-	}
-	raw := make([]byte, length)
-	if _, err := at.ReadAt(raw, size-8-length); err != nil {
-		return nil, err
-	}
+// mend computes the new layout of a file with this footer.
+func mend(at io.ReaderAt, raw []byte) (*mended, error) {
 	m := &mended{at: at, size: int64(len(parquetMagic))}
 	fields, _, err := splitStruct(raw)
 	if err != nil {

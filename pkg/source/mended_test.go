@@ -116,6 +116,19 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
+// TestLyingFooter: a list in a footer of a few bytes that says that it has hundreds of millions of elements takes no
+// memory for them.
+func TestLyingFooter(t *testing.T) {
+	footer := append([]byte{0x15, 0x02, 0x19, 0xfc}, binary.AppendUvarint(nil, 200_000_000)...) // version, schema
+	footer = append(footer, "\x48\x01a\x00"...)
+	file := append([]byte("PAR1"), footer...)
+	file = append(binary.LittleEndian.AppendUint32(file, uint32(len(footer))), "PAR1"...)
+	all := mustRead(t, open(t, source.Options{From: []string{write(t, "in", file)}}), source.Position{})
+	if len(all) != 1 || all[0].reason != source.Truncated {
+		t.Errorf("%+v", all)
+	}
+}
+
 // TestLongRows: a row beyond the cap is too long, wherever it stands and whatever it stands in; the rest is read.
 func TestLongRows(t *testing.T) {
 	long := strings.Repeat("x", 3000)

@@ -61,12 +61,13 @@ func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parque
 			err = &damagedTable{fmt.Errorf("%v", p)}
 		}
 	}()
-	if err = checkFooter(at, size); err != nil {
+	footer, err := readFooter(at, size)
+	if err != nil {
 		return nil, &damagedTable{err}
 	}
 	if again {
 		var m *mended
-		if m, err = mend(at, size); err != nil {
+		if m, err = mend(at, footer); err != nil {
 			return nil, &damagedTable{err}
 		}
 		at, size = m, m.size
@@ -87,25 +88,31 @@ func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parque
 	return f, r.packed(f.Metadata())
 }
 
-// checkFooter checks that the metadata can be at the place that the end of the file gives: otherwise the library
-// would read before the file's beginning.
-func checkFooter(at io.ReaderAt, size int64) error {
+// readFooter reads the metadata at the place that the end of the file gives. It checks the lengths in it, because the
+// library takes them at their word: it would read before the file's beginning, or take memory for a list of any length.
+func readFooter(at io.ReaderAt, size int64) ([]byte, error) {
 	var tail [8]byte
 	if size < 12 {
-		return io.ErrUnexpectedEOF
+		return nil, io.ErrUnexpectedEOF
 	}
 	if _, err := at.ReadAt(tail[:], size-8); err != nil {
-		return err
+		return nil, err
 	}
-	switch length := int64(binary.LittleEndian.Uint32(tail[:])); {
+	length := int64(binary.LittleEndian.Uint32(tail[:]))
+	switch {
 	case string(tail[4:]) == "PARE":
-		return errors.New("the file is encrypted")
+		return nil, errors.New("the file is encrypted")
 	case string(tail[4:]) != "PAR1":
-		return errors.New("the end of the file is missing")
-	case length > size-12:
-		return errThrift
+		return nil, errors.New("the end of the file is missing")
+	case length > size-12, length > mostFooter:
+		return nil, errThrift
 	}
-	return nil
+	footer := make([]byte, length)
+	if _, err := at.ReadAt(footer, size-8-length); err != nil {
+		return nil, err
+	}
+	_, err := skipStruct(footer, 0)
+	return footer, err
 }
 
 func (r *reading) runTable(f *parquet.File, from Position) (err error) {

@@ -56,7 +56,11 @@ func FuzzMend(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := mend(bytes.NewReader(data), int64(len(data)))
+		footer, err := readFooter(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		m, err := mend(bytes.NewReader(data), footer)
 		if err != nil {
 			return
 		}
