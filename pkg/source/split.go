@@ -331,6 +331,19 @@ func (r *reading) more() bool {
 	return len(r.buf) > before
 }
 
+// forward makes buf begin at an offset of it, and reads more, or says that there is none.
+func (r *reading) forward(at int) (more bool, err error) {
+	if len(r.chunk.Records) > 0 {
+		if err := r.flush(r.buf[at:]); err != nil {
+			return false, err
+		}
+	} else {
+		r.off += int64(at)
+		r.buf = append(r.buf[:0], r.buf[at:]...)
+	}
+	return r.more() || !r.eof, r.halt()
+}
+
 // skipTo discards everything before an offset.
 func (r *reading) skipTo(to int64) error {
 	for r.off < to {
@@ -819,20 +832,12 @@ func (s *streamReader) skipSpace() {
 
 // need reads more text, or says that there is none.
 func (s *streamReader) need() (bool, error) {
-	r := s.reading
-	if r.eof {
+	if s.eof {
 		return false, nil
 	}
-	if len(r.chunk.Records) > 0 {
-		if err := r.flush(r.buf[s.at:]); err != nil {
-			return false, err
-		}
-	} else {
-		r.off += int64(s.at)
-		r.buf = append(r.buf[:0], r.buf[s.at:]...)
-	}
+	more, err := s.forward(s.at)
 	s.at = 0
-	return r.more() || !r.eof, r.halt()
+	return more, err
 }
 
 // ahead looks for what an envelope says about all its events, which may come before or after them.

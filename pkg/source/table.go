@@ -360,18 +360,9 @@ func (rows *rowReader) end(i int) (end int, ok, open bool) {
 
 // refill reads more when the row is not complete yet.
 func (rows *rowReader) refill() error {
-	r := rows.reading
-	if len(r.chunk.Records) > 0 {
-		if err := r.flush(r.buf[rows.at:]); err != nil {
-			return err
-		}
-	} else {
-		r.off += int64(rows.at)
-		r.buf = append(r.buf[:0], r.buf[rows.at:]...)
-	}
+	_, err := rows.forward(rows.at)
 	rows.at = 0
-	r.more()
-	return r.halt()
+	return err
 }
 
 // lineEnd is the offset after the first line of the row.
