@@ -238,13 +238,13 @@ func (r *Run) appendSnapshot(b []byte) []byte {
 			b = l.appendDead(b, d)
 		}
 		b = l.appendWholes(b)
-		for id, o := range l.open {
-			b = l.appendBegin(b, id, o)
-		}
 		for _, e := range l.ended {
 			// An ended request is written as a request that begins and ends under a number that no other request
-			// has.
-			b = l.appendEnd(l.appendBegin(b, 0, openRequest{ids: e.ids}), 0, e)
+			// has. It begins when it did: the pace that is saved may not know it yet, see State.Begun.
+			b = l.appendEnd(l.appendBegin(b, 0, e.openRequest), 0, e)
+		}
+		for id, o := range l.open {
+			b = l.appendBegin(b, id, o)
 		}
 	}
 	return b
@@ -419,7 +419,7 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 			return fmt.Errorf("request %d ends without having begun", req)
 		}
 		delete(l.open, req)
-		e := ended{ids: o.ids, def: Outcome(d.byte()), reason: d.string()}
+		e := ended{openRequest: o, def: Outcome(d.byte()), reason: d.string()}
 		e.except = d.verdicts(version)
 		l.end(e)
 	case 'S':

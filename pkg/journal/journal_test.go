@@ -163,6 +163,7 @@ func TestSnapshots(t *testing.T) {
 	r := open(t, dir)
 	var wg sync.WaitGroup
 	const lanes, requests = 3, 500
+	started := time.Now().Truncate(time.Millisecond)
 	for n := range lanes {
 		wg.Go(func() {
 			l := r.Lane(fmt.Sprint("lane", n))
@@ -200,6 +201,17 @@ func TestSnapshots(t *testing.T) {
 		doubt := 0
 		for _, req := range s.InDoubt {
 			doubt += len(req.IDs)
+		}
+		// The pace that was saved knows none of them, so all that were sent above the mark have to be told of.
+		sent, last := 0, started
+		for _, b := range s.Begun {
+			if b.Action != "a" || b.Deliveries != 2 || b.Bytes != 1 || b.At.Before(last) {
+				t.Fatalf("begun after %v: %+v", last, b)
+			}
+			sent, last = sent+1, b.At
+		}
+		if above := requests - 12/2; sent < above || sent > requests {
+			t.Errorf("%d requests were begun, want %d or some more", sent, above)
 		}
 		if want := requests/10*2 - 0; doubt != want {
 			t.Errorf("%d in doubt, want %d", doubt, want)

@@ -62,6 +62,9 @@ const mostBegun = 4096
 
 // began remembers a request that an earlier process has begun.
 func (l *Lane) began(o openRequest) {
+	if o.at == 0 {
+		return // verdicts without a request, in a snapshot
+	}
 	if len(l.begun) >= 2*mostBegun {
 		l.begun = append(l.begun[:0], l.begun[mostBegun:]...)
 	}
@@ -75,11 +78,11 @@ func (o openRequest) passed(ordinal uint64) bool {
 
 // ended is a finished request, or verdicts without a request, above the mark.
 type ended struct {
-	ids    idRuns
-	def    Outcome // outcome of all ids except those in except
-	reason string
-	except []Verdict
-	top    uint64 // highest ordinal
+	openRequest         // zero if there was none
+	def         Outcome // outcome of all ids except those in except
+	reason      string
+	except      []Verdict
+	top         uint64 // highest ordinal
 }
 
 // Resume returns where the lane starts.
@@ -166,7 +169,7 @@ func (l *Lane) End(req uint64, def Outcome, reason string, except []Verdict, dea
 		return fmt.Errorf("journal: request %d of %s was not begun", req, l.Name)
 	}
 	delete(l.open, req)
-	e := ended{ids: o.ids, def: def, reason: reason, except: slices.Clone(except)}
+	e := ended{openRequest: o, def: def, reason: reason, except: slices.Clone(except)}
 	l.end(e)
 	r.record(func(b []byte) []byte { return l.appendEnd(b, req, e) })
 	l.addLetters(written)

@@ -504,6 +504,7 @@ func (r *Run) restoreLetters(l *Lane, sizes map[LetterFile]int64) error {
 
 // resume computes where a lane starts from what is known about it.
 func (l *Lane) resume() *State {
+	slices.SortStableFunc(l.begun, func(a, b Begun) int { return a.At.Compare(b.At) }) // a snapshot is in no order
 	s := &State{Mark: l.mark, Counts: l.total().Clone(), Pace: l.pace, Begun: l.begun,
 		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}, wholes: maps.Clone(l.wholes)}
 	for _, e := range l.ended {
