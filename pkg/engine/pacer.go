@@ -41,7 +41,7 @@ type PaceOptions struct {
 	Reserve     float64 // share of the partner's quota that is left to live traffic
 }
 
-// pacer decides when a lane's next request may go. It has one bucket for each documented limit of the lane or of
+// pacer decides when a lane's next request may go. It has one bucket for each rate of the lane or of
 // an action, the share of the account that this process has, the pause that the partner asked for, the number of
 // requests in flight, and the breaker. The lane's lock guards it.
 type pacer struct {

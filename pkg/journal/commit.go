@@ -20,7 +20,8 @@ func (r *Run) commitLoop() {
 			return
 		case <-due.C:
 		case <-r.kick:
-			// Verdicts alone are not urgent: waiting a few milliseconds turns many commits into one.
+			// A letter or a checkpoint is not urgent: waiting a few milliseconds turns many commits into one. (A verdict
+			// alone wakes nobody.)
 			if r.isUrgent() {
 				r.letOthersBegin()
 			} else {
