@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -245,11 +246,7 @@ func (s *Step) parseSet(n *yaml.Node) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		var v any
-		if v, err = plain(vals[i], 0); err != nil {
-			return nil, fmt.Errorf("%s: %w", k.Value, err)
-		}
-		b, err := json.Marshal(v)
+		b, err := document.JSON(vals[i])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.Value, err)
 		}
@@ -261,79 +258,6 @@ func (s *Step) parseSet(n *yaml.Node) (any, error) {
 		written = append(written, p, json.RawMessage(b))
 	}
 	return written, nil
-}
-
-// member is one key of an object that keeps its order.
-type member struct {
-	key string
-	val any
-}
-
-type ordered []member
-
-// MarshalJSON writes the members in their order.
-func (o ordered) MarshalJSON() ([]byte, error) {
-	out := []byte{'{'}
-	for i, m := range o {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(event.AppendQuoted(out, m.key), ':')
-		b, err := json.Marshal(m.val)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, b...)
-	}
-	return append(out, '}'), nil
-}
-
-// plain turns a YAML value into what encoding/json writes the same way,
-// numbers digit for digit.
-func plain(n *yaml.Node, depth int) (any, error) {
-	n = resolved(n)
-	if depth > 100 {
-		return nil, errors.New("the value is nested more than 100 levels deep")
-	}
-	switch n.Kind {
-	case yaml.SequenceNode:
-		out := []any{}
-		for _, c := range n.Content {
-			v, err := plain(c, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, v)
-		}
-		return out, nil
-	case yaml.MappingNode:
-		out := ordered{}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			v, err := plain(n.Content[i+1], depth+1)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, member{n.Content[i].Value, v})
-		}
-		return out, nil
-	}
-	switch n.Tag {
-	case "!!int", "!!float":
-		if event.Valid([]byte(n.Value)) == nil {
-			return json.Number(n.Value), nil
-		}
-	case "!!bool", "!!null":
-	default:
-		return n.Value, nil // text, and dates as they are written
-	}
-	var v any
-	if err := n.Decode(&v); err != nil {
-		return nil, err
-	}
-	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-		return nil, fmt.Errorf("%s is no JSON number", n.Value)
-	}
-	return v, nil
 }
 
 // options reads an argument object whose keys are all known.
