@@ -28,9 +28,9 @@ const maxSteps = 1000
 
 // Parse reads the steps of a `transform:` list. The error names everything
 // that is wrong ([Errors] takes it apart); the steps beside it are those that
-// could be read, so that compiling them finds the rest.
+// could be read, so that compiling them finds the rest. References are not followed:
+// see [document.JSON].
 func Parse(node *yaml.Node) ([]Step, error) {
-	node = resolved(node)
 	if node == nil || node.Kind == 0 || node.Tag == "!!null" {
 		return nil, nil
 	}
@@ -46,7 +46,7 @@ func Parse(node *yaml.Node) ([]Step, error) {
 	var steps []Step
 	var errs []error
 	for _, n := range node.Content {
-		s, err := parseStep(resolved(n))
+		s, err := parseStep(n)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -54,13 +54,6 @@ func Parse(node *yaml.Node) ([]Step, error) {
 		steps = append(steps, s)
 	}
 	return steps, errors.Join(errs...)
-}
-
-func resolved(n *yaml.Node) *yaml.Node {
-	for n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
 }
 
 // Error is one thing that is wrong with the steps. Several are joined.
@@ -109,7 +102,7 @@ func parseStep(n *yaml.Node) (Step, error) {
 	s := Step{Line: n.Line}
 	var arg, when *yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, val := n.Content[i], resolved(n.Content[i+1])
+		key, val := n.Content[i], n.Content[i+1]
 		switch {
 		case key.Value == "when":
 			when = val
@@ -184,7 +177,6 @@ func paths(n *yaml.Node) ([][]string, error) {
 	}
 	var out [][]string
 	for _, c := range nodes {
-		c = resolved(c)
 		if !isText(c) {
 			return nil, errors.New("should be a list of paths, such as [properties.password]")
 		}
@@ -205,7 +197,7 @@ func pairs(n *yaml.Node, what string) (keys, vals []*yaml.Node, err error) {
 		return nil, nil, fmt.Errorf("should be %s", what)
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		keys, vals = append(keys, n.Content[i]), append(vals, resolved(n.Content[i+1]))
+		keys, vals = append(keys, n.Content[i]), append(vals, n.Content[i+1])
 	}
 	return keys, vals, nil
 }
@@ -268,7 +260,7 @@ func options(n *yaml.Node, known ...string) (map[string]*yaml.Node, error) {
 		if !slices.Contains(known, k) {
 			return nil, fmt.Errorf("does not know %q; it has %s", k, strings.Join(known, ", "))
 		}
-		out[k] = resolved(n.Content[i+1])
+		out[k] = n.Content[i+1]
 	}
 	return out, nil
 }
