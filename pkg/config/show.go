@@ -2,6 +2,8 @@ package config
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -48,8 +50,9 @@ func (w *World) Show(f *File, globals map[string]string) (string, error) {
 }
 
 // retry is how often and for how long deliveries to a destination are tried; nil: that is no option of theirs, or what
-// was written is wrong.
-func (w *World) retry(d *Destination) map[string]any {
+// was written is wrong. What nobody has written is a comment: written down it would mean more, since input that is followed
+// waits for a partner unless the user says for how long.
+func (w *World) retry(d *Destination) *yaml.Node {
 	o, p := &Opened{Destination: d, Spec: w.SpecOf(d)}, &problems{}
 	if slices.Contains(o.Spec.Unused, "retry") {
 		return nil
@@ -60,8 +63,22 @@ func (w *World) retry(d *Destination) map[string]any {
 	if len(p.errs) > 0 {
 		return nil
 	}
-	patience := o.Options.VerdictOptions.WithDefaults(o.Spec.Limits.Retries)
-	return map[string]any{"attempts": patience.Attempts, "max_time": patience.MaxTime.String()}
+	written, all := o.Options.VerdictOptions, o.Options.VerdictOptions.WithDefaults(o.Spec.Limits.Retries)
+	shown, unwritten := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}, []string(nil)
+	add := func(key, value string, is bool) {
+		if is {
+			shown.Content = append(shown.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key},
+				&yaml.Node{Kind: yaml.ScalarNode, Value: value})
+		} else {
+			unwritten = append(unwritten, key+": "+value)
+		}
+	}
+	add("attempts", strconv.Itoa(all.Attempts), written.Attempts > 0)
+	add("max_time", all.MaxTime.String(), written.MaxTime > 0)
+	if len(unwritten) > 0 {
+		shown.LineComment = "and by default " + strings.Join(unwritten, ", ")
+	}
+	return shown
 }
 
 // effective are the settings of a destination, from the file, the environment and the
