@@ -1,4 +1,4 @@
-// Package document reads values of YAML as what they mean elsewhere.
+// Package document reads values of YAML as what they mean elsewhere, and writes JSON.
 package document
 
 import (
@@ -39,7 +39,7 @@ func JSON(n *yaml.Node) ([]byte, error) {
 	if t := strings.TrimSpace(n.Value); block && strings.HasPrefix(t, "{") && json.Valid([]byte(t)) {
 		return []byte(t), nil
 	}
-	return quoted(n.Value)
+	return Encode(n.Value)
 }
 
 // number writes a number as JSON spells it.
@@ -48,7 +48,7 @@ func number(n *yaml.Node) ([]byte, error) {
 		return []byte(n.Value), nil
 	}
 	if zeros(n.Value) || isPhone(n.Value) {
-		return quoted(n.Value)
+		return Encode(n.Value)
 	}
 	var v any
 	if err := n.Decode(&v); err != nil {
@@ -83,7 +83,7 @@ func containerJSON(content []*yaml.Node, step int, brackets string) ([]byte, err
 			b.WriteByte(',')
 		}
 		if step == 2 {
-			key, err := quoted(content[i].Value)
+			key, err := Encode(content[i].Value)
 			if err != nil {
 				return nil, err
 			}
@@ -100,10 +100,11 @@ func containerJSON(content []*yaml.Node, step int, brackets string) ([]byte, err
 	return b.Bytes(), nil
 }
 
-func quoted(s string) ([]byte, error) {
+// Encode writes a value as JSON on one line, with <, > and & as they are.
+func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(s)
-	return bytes.TrimSpace(b.Bytes()), err
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }

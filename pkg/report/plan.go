@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -419,9 +418,7 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.Save
 		}
 		doc.Names = append(doc.Names, planName{n.Name, n.N, to})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(doc)
+	return JSON(w, doc)
 }
 
 func planCounts(by map[string]run.Planned) map[string]uint64 {

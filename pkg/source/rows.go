@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
@@ -355,13 +356,7 @@ func (m *rowMaker) event(v event.Value) ([]byte, error) {
 		t.root["type"] = "track"
 	}
 	t.spread()
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(t.root); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSpace(out.Bytes()), nil
+	return document.Encode(t.root)
 }
 
 // put stores a cell where its column belongs.

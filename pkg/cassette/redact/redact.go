@@ -10,8 +10,6 @@
 package redact
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -26,6 +24,8 @@ import (
 	"sync/atomic"
 
 	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+
+	"github.com/fanfold/fanfold/pkg/document"
 )
 
 // Interaction is a request and its answer, as go-vcr keeps it.
@@ -1034,11 +1034,9 @@ func partHead(head string) (name, contentType string) {
 }
 
 func quote(s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // writing to memory never fails
+	text, err := document.Encode(s)
+	if err != nil {
+		panic(err) // texts can be encoded
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	return text
 }
