@@ -42,7 +42,7 @@ func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) 
 	if is(m.last) {
 		return m.last, true
 	}
-	pair[0] = memoized{by: by, text: t.made.Keep(text)}
+	pair[0] = memoized{by: by, text: stock.Keep(&t.made, text)}
 	return m.last, false
 }
 
@@ -60,7 +60,7 @@ func (t *texts) of(b []byte) string {
 	pair := &t.pairs[xxh3.Hash(b)%uint64(len(t.pairs))]
 	if pair[0] != string(b) {
 		if pair[0], pair[1] = pair[1], pair[0]; pair[0] != string(b) {
-			pair[0] = t.made.Keep(b)
+			pair[0] = stock.Keep(&t.made, b)
 		}
 	}
 	return pair[0]
@@ -98,7 +98,7 @@ func (k *rewritings) of(f func(text string) string, n *names, t *texts, text []b
 			return r
 		}
 	}
-	r := &rewritten{from: t.made.Keep(text)}
+	r := &rewritten{from: stock.Keep(&t.made, text)}
 	if r.to = f(r.from); n != nil {
 		r.number, r.found = n.of([]byte(r.to))
 	}

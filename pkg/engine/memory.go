@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"slices"
-	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/stock"
@@ -128,7 +127,7 @@ type mover struct {
 	filling []*piece // by action
 	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
 	free    stock.Stock[piece]
-	ids     []byte // insert ids; a string may point into them for ever, so they are never overwritten
+	ids     stock.Texts
 }
 
 // piece is memory for moved deliveries.
@@ -165,7 +164,7 @@ func (m *mover) work(w *work) *work {
 	p.nworks++
 	p.open++
 	*n, *d = *w, *w.d
-	d.Item, d.InsertID = p.copy(d.Item), m.id(d.InsertID)
+	d.Item, d.InsertID = p.copy(d.Item), stock.Keep(&m.ids, d.InsertID)
 	n.d, n.ev, n.piece = d, m.event(p, w.ev), p
 	if n.parked != nil {
 		n.parked = m.work(n.parked)
@@ -212,16 +211,6 @@ func (p *piece) copy(b []byte) []byte {
 	from := p.ntext
 	p.ntext += copy(p.text[from:], b)
 	return p.text[from:p.ntext:p.ntext]
-}
-
-// id copies an insert id.
-func (m *mover) id(s string) string {
-	if cap(m.ids)-len(m.ids) < len(s) {
-		m.ids = make([]byte, 0, max(4<<10, len(s)))
-	}
-	from := len(m.ids)
-	m.ids = append(m.ids, s...)
-	return unsafe.String(unsafe.SliceData(m.ids[from:]), len(s)) // these bytes are never written again
 }
 
 // leave notes that a delivery or an event in a piece is settled; nil: it is in none.

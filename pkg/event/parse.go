@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"unsafe"
+
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // Limits bound what is accepted as an event.
@@ -73,8 +74,8 @@ type Parser struct {
 	events slab[Event]
 	docs   slab[doc]
 	refs   slab[Ref]
-	texts  []byte // of ids; never used twice
-	spare  *Event // room for an event, left by a text that is none
+	texts  stock.Texts // ids
+	spare  *Event      // room for an event, left by a text that is none
 
 	work scanner
 	// The memory of passes over large texts.
@@ -117,7 +118,6 @@ const (
 	slabNodes = 1 << 14
 	slabRefs  = 1 << 13
 	slabDocs  = 256
-	slabTexts = 16 << 10
 	maxKeptID = 1 << 10
 )
 
@@ -247,12 +247,7 @@ func (p *Parser) event(e *Event) {
 // each for itself: the event's id and its time.
 func (p *Parser) readAhead(e *Event) {
 	if b, ok := e.MessageID().Plain(); ok && len(b) > 0 && len(b) <= maxKeptID {
-		if cap(p.texts)-len(p.texts) < len(b) {
-			p.texts = make([]byte, 0, slabTexts)
-		}
-		at := len(p.texts)
-		p.texts = append(p.texts, b...)
-		e.id = unsafe.String(&p.texts[at], len(b)) // these bytes are not written again
+		e.id = stock.Keep(&p.texts, b)
 	}
 	for _, i := range [...]int{topTimestamp, topOriginal} {
 		if v := e.common(i); v.kind == String {

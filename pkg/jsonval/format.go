@@ -85,8 +85,11 @@ func HasFormat(format string, raw []byte) bool {
 	if bytes.IndexByte(text, '\\') >= 0 {
 		text = event.AppendUnquoted(nil, raw)
 	}
-	if format == "email" && plainEmail(text) {
+	switch {
+	case format == "email" && plainEmail(text):
 		return true
+	case format == "uri":
+		return formatScheme.Match(text) && isReference(text[bytes.IndexByte(text, ':')+1:])
 	}
 	s := string(text)
 	switch format {
@@ -113,13 +116,8 @@ func HasFormat(format string, raw []byte) bool {
 	case "ipv6":
 		a, err := netip.ParseAddr(s)
 		return err == nil && a.Is6()
-	case "uri":
-		return formatScheme.MatchString(s) && isReference(s[strings.IndexByte(s, ':')+1:])
 	case "uri-reference":
-		if m := formatScheme.FindString(s); m != "" {
-			return isReference(s[len(m):])
-		}
-		return isReference(s)
+		return isReference(text[len(formatScheme.Find(text)):])
 	case "uuid":
 		return formatUUID.MatchString(s)
 	case "json-pointer":
@@ -168,33 +166,33 @@ func number(s string) int {
 }
 
 // isReference checks what follows the scheme of a URI (RFC 3986).
-func isReference(s string) bool {
-	s, fragment, _ := strings.Cut(s, "#")
-	s, query, _ := strings.Cut(s, "?")
-	if rest, ok := strings.CutPrefix(s, "//"); ok {
-		authority, path := rest, ""
-		if i := strings.IndexByte(rest, '/'); i >= 0 {
+func isReference(s []byte) bool {
+	s, fragment, _ := bytes.Cut(s, []byte("#"))
+	s, query, _ := bytes.Cut(s, []byte("?"))
+	if rest, ok := bytes.CutPrefix(s, []byte("//")); ok {
+		authority, path := rest, []byte(nil)
+		if i := bytes.IndexByte(rest, '/'); i >= 0 {
 			authority, path = rest[:i], rest[i:]
 		}
 		host := authority
-		if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		if i := bytes.LastIndexByte(authority, '@'); i >= 0 {
 			if !uriChars(authority[:i], ":") {
 				return false
 			}
 			host = authority[i+1:]
 		}
-		if strings.HasPrefix(host, "[") {
-			i := strings.IndexByte(host, ']')
+		if bytes.HasPrefix(host, []byte("[")) {
+			i := bytes.IndexByte(host, ']')
 			if i < 0 {
 				return false
 			}
-			if a, err := netip.ParseAddr(host[1:i]); err != nil || !a.Is6() {
+			if a, err := netip.ParseAddr(string(host[1:i])); err != nil || !a.Is6() {
 				return false
 			}
-			host = "h" + host[i+1:]
+			host = append([]byte("h"), host[i+1:]...)
 		}
-		name, port, _ := strings.Cut(host, ":")
-		if !uriChars(name, "") || strings.Trim(port, "0123456789") != "" {
+		name, port, _ := bytes.Cut(host, []byte(":"))
+		if !uriChars(name, "") || len(bytes.Trim(port, "0123456789")) > 0 {
 			return false
 		}
 		s = path
@@ -204,7 +202,7 @@ func isReference(s string) bool {
 
 // uriChars reports whether s has only unreserved characters, sub-delimiters,
 // percent escapes and those of extra.
-func uriChars(s, extra string) bool {
+func uriChars(s []byte, extra string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

@@ -10,7 +10,7 @@ type Texts struct{ piece []byte }
 const sizeOfTexts = 4 << 10
 
 // Keep returns a text as a string.
-func (t *Texts) Keep(text []byte) string {
+func Keep[T string | []byte](t *Texts, text T) string {
 	if len(text) == 0 || len(text) > sizeOfTexts/4 {
 		return string(text)
 	}

@@ -16,7 +16,7 @@ func TestTexts(t *testing.T) {
 	var buf []byte
 	for i := range 3000 {
 		buf = fmt.Appendf(buf[:0], "%d%s", i, strings.Repeat("x", i%1500*(i%7/6)))
-		kept, want = append(kept, texts.Keep(buf)), append(want, string(buf))
+		kept, want = append(kept, stock.Keep(&texts, buf)), append(want, string(buf))
 		clear(buf)
 	}
 	for i := range kept {
@@ -27,12 +27,12 @@ func TestTexts(t *testing.T) {
 	text := []byte("a text of thirty-one characters")
 	if n := testing.AllocsPerRun(100, func() {
 		for range 100 {
-			texts.Keep(text)
+			stock.Keep(&texts, text)
 		}
 	}); n > 2 {
 		t.Errorf("100 short texts take %v pieces of memory, want one or two", n)
 	}
-	if texts.Keep(nil) != "" {
+	if stock.Keep(&texts, "") != "" {
 		t.Error("of an empty text came another")
 	}
 }
