@@ -225,8 +225,10 @@ func (q *queue) pick(now time.Time, may func(*batch) (wait time.Duration, ok boo
 		first := q.later[0]
 		if d := first.due.Sub(now); d > 0 {
 			wait = d
-		} else if ask(first) {
-			b = heap.Pop(&q.later).(*batch)
+		} else if i, soon := q.firstLater(now, ask); i >= 0 {
+			b = heap.Remove(&q.later, i).(*batch)
+		} else if d := soon.Sub(now); !soon.IsZero() && (wait <= 0 || d < wait) {
+			wait = d
 		}
 	}
 	if b == nil {
@@ -247,6 +249,35 @@ func (q *queue) pick(now time.Time, may func(*batch) (wait time.Duration, ok boo
 	q.bodies += b.bytes
 	q.immovable[b] = struct{}{}
 	return b, 0
+}
+
+// firstLater returns the index of the batch that may go and has been due for longest; -1: none. A rate of one action
+// holds up nothing of the others. soon is when the next of another action is due, if that is known; else zero.
+func (q *queue) firstLater(now time.Time, ask func(*batch) bool) (at int, soon time.Time) {
+	var tried []int32 // actions whose batches may not go now
+	for {
+		if ask(q.later[at]) {
+			return at, time.Time{}
+		}
+		tried, at, soon = append(tried, q.later[at].g.Action), -1, time.Time{}
+		if len(tried) == len(q.plan.Actions) {
+			return -1, soon
+		}
+		for i, b := range q.later {
+			switch {
+			case slices.Contains(tried, b.g.Action):
+			case b.due.After(now):
+				if soon.IsZero() || b.due.Before(soon) {
+					soon = b.due
+				}
+			case at < 0 || b.due.Before(q.later[at].due):
+				at = i
+			}
+		}
+		if at < 0 {
+			return -1, soon
+		}
+	}
 }
 
 // firstReady returns the index of the first batch that may go, whatever its action; -1: none.

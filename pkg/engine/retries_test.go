@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
@@ -205,6 +206,37 @@ func TestRefusedAfterTooMany(t *testing.T) {
 		d := setup{path: input(t, 300, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
 		if d.Rejected["refused"] != 300 || d.Seconds > 120 {
 			t.Errorf("300 refusals took %.0f s: %+v", d.Seconds, d)
+		}
+	})
+}
+
+// TestRetriesOfActions: what is to be sent again of one action does not wait for the rate of another.
+func TestRetriesOfActions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 40
+		p := newPartner(1)
+		p.plan.Actions = append(p.plan.Actions, p.plan.Actions[0])
+		p.plan.Actions[0].Slug = "slow"
+		p.plan.Actions[0].Limits.Rates = []destination.Rate{{N: 1, Per: time.Minute, Of: destination.Requests}}
+		p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
+			out.Add(destination.Delivery{Action: int32(i % 2), Item: ev.Raw(), InsertID: ev.MessageID().Text()})
+		}
+		begin, last := time.Now(), time.Duration(0)
+		p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
+			if i := ids[0]; i%2 == 0 && p.tries[i] < 5 || i%2 == 1 && p.tries[i] < 2 {
+				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict,
+					Status: 409}, len(ids)), nil
+			}
+			if ids[0]%2 == 1 {
+				last = now.Sub(begin)
+			}
+			return ok(len(ids)), nil
+		}
+		l := lane("a", p)
+		l.Options.MaxTime, l.Options.Concurrency = 24*time.Hour, 2
+		d := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+		if d.Delivered != n || last > time.Minute {
+			t.Errorf("what has no rate took %s: %+v", last, d)
 		}
 	})
 }
