@@ -155,10 +155,11 @@ func (r *Run) takeNext() *take {
 		}
 	}
 	since := r.opt.Now().Sub(r.lastSync)
-	t.sync = since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // negative: the clock went back
+	t.sync = r.mustSync || since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // negative: the clock went back
 	if !dirty && (!t.sync || !r.unsynced && len(t.waiters) == 0) {
 		return answer(nil)
 	}
+	r.mustSync = false
 	day := r.letterDay()
 	for _, l := range r.order {
 		if len(l.dead.lines) == 0 {

@@ -88,6 +88,7 @@ type Run struct {
 	urgent   bool              // somebody waits for the commit
 	err      error             // what ended the committer; nothing is accepted after that
 	lastSync time.Time         // zero: the next commit has to be synced
+	mustSync bool              // so it has: somebody waits for that. A commit that is being written now is too early
 	unsynced bool              // there was a commit since
 	meta     json.RawMessage
 
@@ -359,7 +360,7 @@ func (r *Run) Sync(ctx context.Context) error {
 		return r.err
 	}
 	ch := r.wait()
-	r.lastSync = time.Time{}
+	r.mustSync = true
 	r.mu.Unlock()
 	r.wake()
 	select {
@@ -463,7 +464,6 @@ func (r *Run) restore(sizes map[LetterFile]int64) error {
 		if err := r.restoreLetters(l, sizes); err != nil {
 			return err
 		}
-		l.durable = l.mark
 		for id, o := range l.open {
 			o.old = true
 			l.open[id] = o

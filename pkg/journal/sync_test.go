@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,98 @@ func begin(t *testing.T, l *journal.Lane, ordinal uint64) uint64 {
 func end(t *testing.T, l *journal.Lane, req uint64) {
 	t.Helper()
 	if err := l.End(req, journal.Delivered, "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSyncDuringACommit: a Sync that is called while a commit is being written, which is synced, waits for its own. So does
+// Close.
+func TestSyncDuringACommit(t *testing.T) {
+	for name, before := range map[string]func(t *testing.T, l *journal.Lane){
+		"a beginning": func(_ *testing.T, l *journal.Lane) {
+			time.Sleep(300 * time.Millisecond)                          // so that the next commit is synced
+			go func() { _, _ = l.Begin("act", span(1, 2), 1, false) }() // its commit takes 8 ms
+			time.Sleep(4 * time.Millisecond)
+			go func() { _, _ = l.Begin("act", span(2, 3), 1, false) }()
+			time.Sleep(time.Millisecond)
+		},
+		"a checkpoint": func(t *testing.T, l *journal.Lane) {
+			req := begin(t, l, 1)
+			time.Sleep(194 * time.Millisecond)
+			end(t, l, req) // gathered for 5 ms, then committed with a sync
+			time.Sleep(9 * time.Millisecond)
+			if err := l.Advance(journal.Mark{Ordinal: 2}, journal.Counts{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, way := range []string{"Sync", "Close"} {
+			t.Run(name+", "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r, slow := slowly(t, filepath.Join(t.TempDir(), "run"), 0)
+					before(t, r.Lane("one"))
+					if way == "Sync" {
+						if err := r.Sync(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						defer r.Close()
+					} else if err := r.Close(); err != nil {
+						t.Fatal(err)
+					}
+					if n := len(slow.commits); n == 0 || !slow.commits[n-1].synced {
+						t.Errorf("%s has returned after %d commits, of which the last is not synced", way, n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// slowly opens a run, made before, with a slow log.
+func slowly(t *testing.T, dir string, every time.Duration) (*journal.Run, *slowLog) {
+	t.Helper()
+	if _, err := os.Stat(dir); err != nil {
+		if err = open(t, dir).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := journal.OpenSQLite(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, slow := opts(), &slowLog{Log: log}
+	o.Log, o.SyncEvery = slow, every
+	r, err := journal.Open(dir, nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, slow
+}
+
+// TestNothingIsDurableBeforeASync: what a killed process has committed may not be on the disk. The next one takes no mark
+// for durable before it has synced something.
+func TestNothingIsDurableBeforeASync(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	r, _ := slowly(t, dir, time.Hour)
+	defer r.Close()
+	l := r.Lane("one")
+	begin(t, l, 0) // synced, as the first
+	end(t, l, begin(t, l, 1))
+	if err := l.Advance(journal.Mark{Ordinal: 2}, journal.Counts{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	begin(t, l, 3) // commits the mark, without a sync
+	next, slow := slowly(t, crash(t, dir), time.Hour)
+	if at := next.Lane("one").Durable().Ordinal; at != 0 || len(slow.commits) > 0 {
+		t.Errorf("%d counts as durable after a kill, and %d commits", at, len(slow.commits))
+	}
+	if err := next.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at := next.Lane("one").Durable().Ordinal; at != 2 {
+		t.Errorf("%d counts as durable after a sync, want 2", at)
+	}
+	if err := next.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
