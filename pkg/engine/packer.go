@@ -184,7 +184,8 @@ type caps struct {
 	overheadFor func(key string) int // nil: overhead is the same for every group
 
 	plan  *destination.ActionPlan
-	usual int // deliveries in the largest of the last batches: the next one's memory is made for as many
+	usual int // deliveries in the largest of the last batches: the next one's memory is made for as many, or
+	// for less if others are open, of which there may be a thousand
 }
 
 // within keeps a request within what a rate lets through in its time: all of a larger one would go at once.
@@ -351,7 +352,7 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	}
 	if b == nil {
 		b = &Packed[T]{Group: it.group(), To: it.to, record: it.record, apart: it.apart, opened: p.nOpened}
-		b.Bytes, b.Values = c.around(&b.Group), make([]T, 0, c.usual)
+		b.Bytes, b.Values = c.around(&b.Group), make([]T, 0, c.usual/(1+len(p.open)))
 		p.nOpened++
 		p.open[it.key()] = b
 		p.opened = append(p.opened, b)
