@@ -20,6 +20,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/payload"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/walk"
 )
 
@@ -67,7 +68,8 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			return nil, "", err
 		}
 		o := opened[0]
-		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
+		kept := (&run.Job{Reserve: 0.25, MaxErrors: 7}).OptionsOf(o)
+		return o, fmt.Sprintf("%+v %v %s %+v %+v", kept, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
 			fmt.Sprint(o.Consent, o.Sender.Plan().Order), nil
 	}
 	unset := map[string]string{} // by destination
