@@ -45,6 +45,7 @@ func dom(t *testing.T, browser, url string) string {
 // redacted is marked with its reason, a miss stands beside what was recorded,
 // and what a partner wrote does nothing.
 func TestBrowsePage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: starting a browser takes long")
 	}

@@ -172,6 +172,7 @@ func (c *changing) run(how os.Signal, after int) (code int, sum engine.Summary, 
 //
 // FANFOLD_CONTINUES=200 go test -run TestContinue ./cmd is the long form, of as many runs; FANFOLD_SEED repeats one.
 func TestContinue(t *testing.T) {
+	t.Parallel()
 	rounds, seed := 3, uint64(1)
 	if s := os.Getenv("FANFOLD_CONTINUES"); s != "" {
 		n, err := strconv.Atoi(s)

@@ -62,6 +62,7 @@ func build(t *testing.T) string {
 // stops. FANFOLD_OLD=/path/to/another/fanfold has that one begin each round, whose state
 // this one goes on with.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	ends := 8
 	if s := os.Getenv("FANFOLD_CRASHES"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -364,6 +365,7 @@ func (c *crashes) process(bin string, args []string, soon bool, after time.Durat
 // TestInterrupt presses Ctrl-C once: what is in flight is finished, the exit
 // code is 4, and the same command goes on without a repeat.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	bin := build(t)
 	var in bytes.Buffer
 	if err := eventgen.Write(&in, eventgen.Options{Seed: 1, Events: 3000}); err != nil {

@@ -199,6 +199,7 @@ type sick struct {
 // once, and the summary, the exit code and the dead letters tell of the other
 // what its partner counted.
 func TestFaultyPartner(t *testing.T) {
+	t.Parallel()
 	const n, batches = 60, 6
 	answer := func(status int) standin.Fault {
 		return standin.Fault{Kind: standin.Answer, Reply: standin.Reply{Status: status, Body: `{"error":"says the partner"}`}}
@@ -363,6 +364,7 @@ func rounds(t *testing.T, short int) int {
 //
 // FANFOLD_FAULTS=200 go test -run TestFaultyMixtures ./cmd is the long form.
 func TestFaultyMixtures(t *testing.T) {
+	t.Parallel()
 	const n = 200
 	bin, input := build(t), file(t, "in.jsonl", events(n))
 	slots := make(chan struct{}, 4)
@@ -714,6 +716,7 @@ func newDoubtful(t *testing.T, mute func(int) bool) *doubtful {
 // in_doubt: hold the next process reports their events as in doubt and does
 // not send them again; with resend it does, under the same insert ids.
 func TestInDoubt(t *testing.T) {
+	t.Parallel()
 	const n, batch = 60, 10
 	bin := build(t)
 	// Some events have no messageId, and so an insert id of ours.
@@ -1127,6 +1130,7 @@ func TestDamagedState(t *testing.T) {
 // TestTwoProcessesOnOneRun starts a second process while the first waits for
 // its partner: it is refused, and the first ends as if nothing had been.
 func TestTwoProcessesOnOneRun(t *testing.T) {
+	t.Parallel()
 	bin, p := build(t), newPartner(t)
 	asked, hold := make(chan struct{}), make(chan struct{})
 	first := true

@@ -30,7 +30,14 @@ type running struct {
 // begin starts the real binary.
 func begin(t *testing.T, args ...string) *running {
 	t.Helper()
+	return beginIn(t, nil, args...)
+}
+
+// beginIn starts the real binary with more in its environment.
+func beginIn(t *testing.T, env []string, args ...string) *running {
+	t.Helper()
 	r := &running{Cmd: exec.Command(build(t), args...), t: t}
+	r.Env = append(os.Environ(), env...)
 	r.more = sync.NewCond(&r.mu)
 	var err error
 	if r.in, err = r.StdinPipe(); err != nil {
@@ -127,6 +134,7 @@ func (p *partner) onceBut(t *testing.T, n, from, to int) {
 // TestLiveStream ends a run of a stream that has no end, in all ways, and gives the same
 // command another pipe: what was pending goes out, and then what the pipe brings.
 func TestLiveStream(t *testing.T) {
+	t.Parallel()
 	p := newPartner(t)
 	args := []string{"forward", "--from", "-", "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir",
 		t.TempDir(),
@@ -180,6 +188,7 @@ func TestLiveStream(t *testing.T) {
 // TestLiveTables stops a pipe that brings a table, in all ways and also in the middle of a row, and gives the same
 // command another one: what was pending goes out, and the new one is read for itself, whatever stands in it.
 func TestLiveTables(t *testing.T) {
+	t.Parallel()
 	p := newPartner(t)
 	rows := func(from, to int) string {
 		var b strings.Builder
@@ -234,6 +243,7 @@ func TestLiveTables(t *testing.T) {
 // TestFollow follows a folder: files that grow, that are new, that are rotated, also between
 // two processes, of which one is killed.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	p := newPartner(t)
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -301,6 +311,7 @@ func TestFollow(t *testing.T) {
 
 // TestRedriveOfDays redrives a followed run whose dead letters are of several days: all of them go out, once.
 func TestRedriveOfDays(t *testing.T) {
+	t.Parallel()
 	p := newPartner(t)
 	dir, state := t.TempDir(), t.TempDir()
 	p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
@@ -353,6 +364,7 @@ func TestRedriveOfDays(t *testing.T) {
 // TestKilledBehindTheEnd kills the process that reads what a finished run has grown by: the next one does not say that
 // all is delivered, and delivers it. While it works, prune says why it keeps the run.
 func TestKilledBehindTheEnd(t *testing.T) {
+	t.Parallel()
 	p := newPartner(t)
 	dir, state := t.TempDir(), t.TempDir()
 	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", state,

@@ -80,6 +80,7 @@ func TestGenerations(t *testing.T) {
 // TestGenerationsBeginAlike: a generation is read although it begins with the same line as one that was read, and that
 // is gone.
 func TestGenerationsBeginAlike(t *testing.T) {
+	t.Parallel()
 	p, dir := newPartner(t), t.TempDir()
 	log := filepath.Join(dir, "app.log")
 	opens := func(from, to int) {
@@ -159,6 +160,7 @@ func rotate(t *testing.T, log, to string) {
 // TestFaultsThatAreOver: what a followed log could not be read for, and what is over by the stop, does not count. A log
 // that is moved out of sight is begun anew, and a line says what of it may not have been read.
 func TestFaultsThatAreOver(t *testing.T) {
+	t.Parallel()
 	p, dir := newPartner(t), t.TempDir()
 	log := filepath.Join(dir, "app.log")
 	write := func(text string) {

@@ -16,6 +16,7 @@ import (
 // input, whatever it refuses meanwhile; a partner that nobody has asked that of does not. It
 // stands beside a copy, which shares what is made of the events, and of which nobody has asked it.
 func TestOrderOfAUser(t *testing.T) {
+	t.Parallel()
 	const users, each = 7, 30
 	var in strings.Builder
 	for i := range users * each {

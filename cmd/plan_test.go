@@ -169,6 +169,7 @@ func TestPlanSays(t *testing.T) {
 
 // TestPlanOfWhatIsLeft: what a run has delivered of files that are gone is not taken from what is planned.
 func TestPlanOfWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	all := strings.SplitAfter(events(40), "\n")
 	text := func(from, to int) string { return strings.Join(all[from:to], "") }
 	for name, c := range map[string]struct {

@@ -23,6 +23,7 @@ const hostile = "x\x1b[31m\x1b]0;t\x07\u009b2J\u202egnp\u2066\x08\x7f\x9b"
 // TestNothingObeyed: no command prints a control character that came from others: from
 // partners, names of objects, events, cassettes and configurations.
 func TestNothingObeyed(t *testing.T) {
+	t.Parallel()
 	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(422)
 		fmt.Fprintf(w, "no: %s", hostile)

@@ -12,6 +12,7 @@ import (
 // that refuses the credentials: the other one gets everything all the same, and
 // the same command with the same input delivers what is pending.
 func TestFullSpool(t *testing.T) {
+	t.Parallel()
 	const n = 8000
 	bin, input := build(t), noise(n, 600)
 	p, refused := newPartner(t), newPartner(t)

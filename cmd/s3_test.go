@@ -215,6 +215,7 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // and breaks connections: every event of the range arrives, repeats are what
 // was in flight, and objects outside the range are never asked for.
 func TestS3Crash(t *testing.T) {
+	t.Parallel()
 	backend := s3mem.New()
 	if err := backend.CreateBucket("events"); err != nil {
 		t.Fatal(err)

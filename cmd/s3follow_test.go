@@ -39,12 +39,15 @@ func newThinBucket(t *testing.T) (*thinBucket, string) {
 	b.next = gofakes3.New(b.backend).Server()
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
-	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret",
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent",
-		"AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
-		t.Setenv(k, v)
-	}
 	return b, server.URL
+}
+
+// begin starts the real binary, which may read the bucket.
+func (b *thinBucket) begin(args ...string) *running {
+	b.t.Helper()
+	return beginIn(b.t, []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent"},
+		args...)
 }
 
 func (b *thinBucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -106,6 +109,7 @@ func (b *thinBucket) listed() {
 // overwritten after it was read, and what goes while it is to be read, is refused alone; what comes in the place of the
 // latter is read.
 func TestFollowBucket(t *testing.T) {
+	t.Parallel()
 	b, endpoint := newThinBucket(t)
 	p := newPartner(t)
 	key := func(i int) string { return fmt.Sprintf("logs/%03d.jsonl", i) }
@@ -116,7 +120,7 @@ func TestFollowBucket(t *testing.T) {
 		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(), "--progress", "never", "-o", "json",
 		"--follow",
 		"--poll", "1s"}
-	r := begin(t, args...)
+	r := b.begin(args...)
 	p.await(70)
 	b.puts(key(20), tracks(70, 80))
 	p.await(80)
@@ -136,13 +140,13 @@ func TestFollowBucket(t *testing.T) {
 		t.Errorf("%d listings had %d pages", b.lists, b.pages)
 	}
 	b.mu.Unlock()
-	r = begin(t, args...)
+	r = b.begin(args...)
 	b.puts(key(21), tracks(100, 110))
 	p.await(110)
 	r.ends(syscall.SIGKILL)
 	b.puts(key(11), tracks(900, 910)) // another one than the one that was read
 	b.puts(key(22), tracks(110, 120))
-	r = begin(t, args...)
+	r = b.begin(args...)
 	p.await(120)
 	r.says("s3://events/logs/011.jsonl has changed since the run began")
 	b.mu.Lock()
@@ -164,7 +168,7 @@ func TestFollowBucket(t *testing.T) {
 	}
 	p.onceBut(t, 140, 100, 110) // what may have been in flight at the kill
 	// Without --follow, and on the next day, it is the same.
-	r = begin(t, args[:len(args)-3]...)
+	r = b.begin(args[:len(args)-3]...)
 	if code, _, said = r.ends(nil); code != 1 || !strings.Contains(said, "s3://events/logs/011.jsonl has changed") {
 		t.Errorf("exit code %d: %s", code, said)
 	}

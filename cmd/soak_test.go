@@ -37,6 +37,7 @@ import (
 // FANFOLD_SOAK=24h go test -run TestSoak ./cmd is the long form, of so many hours; the short
 // one passes the same in less time, with more kills and rotations an hour.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	long, span := false, 2*time.Hour
 	if text := os.Getenv("FANFOLD_SOAK"); text != "" {
 		var err error

@@ -12,6 +12,7 @@ import (
 // TestStanding: a run that is under way, one that was killed and one that has
 // ended are told apart, with how far they are.
 func TestStanding(t *testing.T) {
+	t.Parallel()
 	bin, p, state := build(t), newPartner(t), t.TempDir()
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
 	requests := 0

@@ -438,6 +438,7 @@ func runNames(t *testing.T, conf, from string) (id, before string) {
 // TestManyDestinations kills a run with more destinations than a byte can number, in the
 // middle, and goes on with it.
 func TestManyDestinations(t *testing.T) {
+	t.Parallel()
 	const destinations, n = 300, 6
 	var mu sync.Mutex
 	seen, taken, half := map[string]int{}, 0, make(chan struct{})

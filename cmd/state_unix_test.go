@@ -15,6 +15,7 @@ import (
 // TestRunsThatCannotBeSearched: a folder of runs that may be read but not entered, or
 // neither, ends in an error and not in a search without end.
 func TestRunsThatCannotBeSearched(t *testing.T) {
+	t.Parallel()
 	bin, in, state := build(t), file(t, "in.jsonl", events(1)), t.TempDir()
 	runs := filepath.Join(state, "runs")
 	if err := os.Mkdir(runs, 0o700); err != nil {
