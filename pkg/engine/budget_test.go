@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/stock"
@@ -61,6 +63,9 @@ func TestCompact(t *testing.T) {
 	}
 	idle.works[0].parked = &idle.works[1]
 	item := idle.works[0].d
+	shared := strings.Repeat("addresses of many ", 10)
+	to := &destination.Address{Path: shared[:9], Key: shared[20:30]}
+	idle.works[0].d.To, idle.works[1].d.To = to, to
 	waiting, flying := &batch{works: []*work{&idle.works[0]}}, &batch{works: []*work{&busy.works[0]}}
 	v.queue.ready = append(v.queue.ready, waiting)
 	v.queue.immovable[flying] = struct{}{}
@@ -81,6 +86,10 @@ func TestCompact(t *testing.T) {
 		t.Errorf("%d bytes are pinned, %d held", m.pinned, m.held)
 	case w.piece == nil || w.d == item || string(w.d.Item) != "x" || string(w.ev.raw) == "":
 		t.Errorf("what waits was not copied: %+v", w)
+	case w.d.To == to || *w.d.To != *to || unsafe.StringData(w.d.To.Path) == unsafe.StringData(to.Path):
+		t.Errorf("its address was not copied: %+v", w.d.To)
+	case w.parked.d.To != w.d.To:
+		t.Error("an address that two of them have was copied twice")
 	case w.parked == nil || w.parked.piece == nil || w.parked.ev != w.ev:
 		t.Error("the step behind it was not copied, or lost its event")
 	}

@@ -128,6 +128,7 @@ type mover struct {
 	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
 	free    stock.Stock[piece]
 	ids     stock.Texts
+	to      *destination.Address // of the delivery moved last
 }
 
 // piece is memory for moved deliveries.
@@ -165,11 +166,26 @@ func (m *mover) work(w *work) *work {
 	p.open++
 	*n, *d = *w, *w.d
 	d.Item, d.InsertID = p.copy(d.Item), stock.Keep(&m.ids, d.InsertID)
+	d.To = m.address(d.To)
 	n.d, n.ev, n.piece = d, m.event(p, w.ev), p
 	if n.parked != nil {
 		n.parked = m.work(n.parked)
 	}
 	return n
+}
+
+// address copies an address, which lies in memory with those of many deliveries that do not wait.
+func (m *mover) address(a *destination.Address) *destination.Address {
+	if a == nil {
+		return nil
+	}
+	if m.to == nil || *m.to != *a {
+		keep := func(s string) string { return stock.Keep(&m.ids, s) }
+		m.to = &destination.Address{
+			Method: keep(a.Method), Path: keep(a.Path), Key: keep(a.Key), Header: keep(a.Header),
+		}
+	}
+	return m.to
 }
 
 // event returns the copy of an event, which all of its deliveries share.
