@@ -39,6 +39,7 @@ require (
 )
 
 require (
+	github.com/mikelolasagasti/xz v1.0.1
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0
 )

@@ -21,8 +21,6 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -51,6 +49,7 @@ type avroReader struct {
 	called []byte // the name, which is added to every record
 	codec  string
 	sync   [16]byte
+	xz     xzReader // none before the first block that is packed so
 
 	data avroData // of the current block
 	left int64    // records left in it
@@ -234,6 +233,15 @@ func (a *avroReader) block() error {
 	return nil
 }
 
+// openXZ begins with a block of xz. All blocks are read in the same memory.
+func (a *avroReader) openXZ(packed []byte) (err error) {
+	if a.xz.z != nil {
+		return a.xz.reset(bytes.NewReader(packed))
+	}
+	a.xz, err = newXZ(bytes.NewReader(packed))
+	return err
+}
+
 func (a *avroReader) unpack(packed []byte) ([]byte, error) {
 	var r io.Reader
 	switch a.codec {
@@ -242,11 +250,10 @@ func (a *avroReader) unpack(packed []byte) ([]byte, error) {
 	case "bzip2":
 		r = bzip2.NewReader(bytes.NewReader(packed))
 	case "xz":
-		z, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(bytes.NewReader(packed))
-		if err != nil {
+		if err := a.openXZ(packed); err != nil {
 			return nil, err
 		}
-		r = z
+		r = a.xz
 	case "zstandard":
 		z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderMaxMemory(maxAvroBlock))
@@ -275,7 +282,7 @@ func (a *avroReader) unpack(packed []byte) ([]byte, error) {
 	if err == nil && len(plain) > maxAvroBlock {
 		err = fmt.Errorf("a block has more than %d bytes", maxAvroBlock)
 	}
-	return plain, err
+	return plain, zstdError(err, maxAvroBlock)
 }
 
 // avroType is one type of the schema.

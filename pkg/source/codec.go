@@ -10,10 +10,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
-	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
@@ -21,9 +18,6 @@ import (
 // errGarbage is returned when a complete compressed stream is followed by bytes that are neither another stream
 // nor padding.
 var errGarbage = errors.New("trailing bytes that are not compressed data")
-
-// maxWindow bounds the memory that a zstd frame may ask for.
-const maxWindow = 512 << 20
 
 // decompress recognises the compression by the first bytes, never by the name, and returns the plain stream. codec
 // is "" if the object is not compressed.
@@ -51,19 +45,15 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 			return nil
 		}, magic: "\x1f\x8b"}, "gzip", nil
 	case has("\x28\xb5\x2f\xfd"), len(head) >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18":
-		// One goroutine and little memory: measured faster per CPU second
-		// than more, and the stream is decoded ahead of its reader anyway.
-		z, err := zstd.NewReader(br,
-			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := newZstd(br)
 		if err != nil {
 			return nil, "zstd", err
 		}
-		return zstdReader{z}, "zstd", nil
+		return z, "zstd", nil
 	case has("BZh"):
 		return bzip2.NewReader(br), "bzip2", nil
 	case has("\xfd7zXZ\x00"):
-		// The least: of the configured size and the one that the stream asks for the larger one is taken.
-		z, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(br)
+		z, err := newXZ(br)
 		return z, "xz", err
 	case has("\x04\x22\x4d\x18"):
 		z := lz4.NewReader(br)
@@ -103,11 +93,6 @@ func wide(r io.Reader, big bool, mark unicode.BOMPolicy) io.Reader {
 	}
 	return transform.NewReader(r, unicode.UTF16(order, mark).NewDecoder())
 }
-
-// zstdReader frees the decoder at the end of the stream.
-type zstdReader struct{ *zstd.Decoder }
-
-func (z zstdReader) Close() error { z.Decoder.Close(); return nil }
 
 // members reads compressed streams that follow each other (cat a.gz b.gz). It ignores zero padding after them, and
 // distinguishes other trailing bytes from a truncated stream.
