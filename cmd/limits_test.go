@@ -89,8 +89,8 @@ func TestEveryLimitIsKept(t *testing.T) {
 	}
 }
 
-// TestDeclaredAttempts: a partner that declares how often it wants to be asked is asked that often, unless the user wants
-// less, or more in spite of it; what is declared is told, as text and as JSON, with its source.
+// TestDeclaredAttempts: a partner that declares how often it wants to be asked is asked that often, unless the user
+// wants less, or more in spite of it; what is declared is told, as text and as JSON, with its source.
 func TestDeclaredAttempts(t *testing.T) {
 	const docs = "https://patient.example/retries"
 	type settings struct{}
@@ -101,7 +101,8 @@ func TestDeclaredAttempts(t *testing.T) {
 	}))
 	defer partner.Close()
 	patient := destination.Spec[settings]{
-		Info:    destination.Info{Slug: "patient", Name: "Patient", Summary: "a partner for tests", Docs: docs, Backfill: "none"},
+		Info: destination.Info{Slug: "patient", Name: "Patient", Summary: "a partner for tests", Docs: docs,
+			Backfill: "none"},
 		BaseURL: func(*settings) string { return partner.URL },
 		Limits: destination.Limits{BatchEvents: destination.Cap{N: 1, Docs: docs}, Retries: destination.Retries{Attempts: 3,
 			MaxTime: 2 * time.Minute, First: 10 * time.Millisecond, Longest: 20 * time.Millisecond, Docs: docs}},

@@ -49,9 +49,9 @@ func (w *World) Show(f *File, globals map[string]string) (string, error) {
 	return head + string(data), err
 }
 
-// retry is how often and for how long deliveries to a destination are tried; nil: that is no option of theirs, or what
-// was written is wrong. What nobody has written is a comment: written down it would mean more, since input that is followed
-// waits for a partner unless the user says for how long.
+// retry is how often and for how long deliveries to a destination are tried; nil: that is no option of theirs, or
+// what was written is wrong. What nobody has written is a comment: written down it would mean more, since input that
+// is followed waits for a partner unless the user says for how long.
 func (w *World) retry(d *Destination) *yaml.Node {
 	o, p := &Opened{Destination: d, Spec: w.SpecOf(d)}, &problems{}
 	if slices.Contains(o.Spec.Unused, "retry") {

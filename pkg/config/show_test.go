@@ -47,7 +47,8 @@ func TestShownCanBeRead(t *testing.T) {
 		t.Errorf("%v in %s", err, text)
 	}
 	if opened[0].Options.MaxTime != 0 {
-		t.Errorf("a max_time of %s has been made up, so no lane would wait for its partner: %s", opened[0].Options.MaxTime, text)
+		t.Errorf("a max_time of %s has been made up, so no lane would wait for its partner: %s", opened[0].Options.MaxTime,
+			text)
 	}
 }
 

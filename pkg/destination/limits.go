@@ -88,9 +88,9 @@ type PastOf struct {
 	Docs         string
 }
 
-// Retries are how often, for how long and at what intervals a partner wants what it has not taken to be sent again, as it
-// documents that. What is zero is left to the engine. A user may lower Attempts and MaxTime; more than declared needs
-// override_limits, as a higher rate does.
+// Retries are how often, for how long and at what intervals a partner wants what it has not taken to be sent again,
+// as it documents that. What is zero is left to the engine. A user may lower Attempts and MaxTime; more than declared
+// needs override_limits, as a higher rate does.
 type Retries struct {
 	// Attempts is how often one delivery is sent, the first time included. Being told that there was too much (429) is
 	// no attempt. A batch that has failed as a whole to the last is then sent in parts, as one delivery may be the cause.

@@ -7,10 +7,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// TestManyOpenBatchesTakeLittle: a batch that is begun takes no more memory than a share of what the last full one took.
-// A bucket with a folder for each hour has 1,000 open ones when an archive lies in no order.
+// TestManyOpenBatchesTakeLittle: a batch that is begun takes no more memory than a share of what the last full one
+// took. A bucket with a folder for each hour has 1,000 open ones when an archive lies in no order.
 func TestManyOpenBatchesTakeLittle(t *testing.T) {
-	plan := &destination.Plan{Local: true, Positions: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
+	plan := &destination.Plan{Local: true, Positions: true,
+		Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
 		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.ActionLimits{
 			BatchEvents: destination.Cap{N: 50_000}, BatchBytes: destination.Cap{N: 16 << 20}}}}}
 	p := NewPacker(plan, PackOptionsOf(plan, Options{}, 256<<20, 1), func(*Packed[*work]) {})

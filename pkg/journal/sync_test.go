@@ -145,8 +145,8 @@ func end(t *testing.T, l *journal.Lane, req uint64) {
 	}
 }
 
-// TestSyncDuringACommit: a Sync that is called while a commit is being written, which is synced, waits for its own. So does
-// Close.
+// TestSyncDuringACommit: a Sync that is called while a commit is being written, which is synced, waits for its own.
+// So does Close.
 func TestSyncDuringACommit(t *testing.T) {
 	for name, before := range map[string]func(t *testing.T, l *journal.Lane){
 		"a beginning": func(_ *testing.T, l *journal.Lane) {
@@ -209,8 +209,8 @@ func slowly(t *testing.T, dir string, every time.Duration) (*journal.Run, *slowL
 	return r, slow
 }
 
-// TestNothingIsDurableBeforeASync: what a killed process has committed may not be on the disk. The next one takes no mark
-// for durable before it has synced something.
+// TestNothingIsDurableBeforeASync: what a killed process has committed may not be on the disk. The next one takes no
+// mark for durable before it has synced something.
 func TestNothingIsDurableBeforeASync(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	r, _ := slowly(t, dir, time.Hour)

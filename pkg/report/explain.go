@@ -240,7 +240,8 @@ func became(b *strings.Builder, o *run.Became) {
 		if l.RedrivenBy != "" {
 			fmt.Fprintf(b, "       delivered since by redrive %s\n", l.RedrivenBy)
 		} else {
-			fmt.Fprintf(b, "       once the cause is fixed: fanfold redrive %s --to %s --reason %s\n", o.Run, l.Destination, l.Reason)
+			fmt.Fprintf(b, "       once the cause is fixed: fanfold redrive %s --to %s --reason %s\n", o.Run, l.Destination,
+				l.Reason)
 		}
 	}
 }
@@ -284,8 +285,8 @@ func ExplainJSON(w io.Writer, a *run.Answers, redact func(string) string) error 
 	for _, x := range a.Explanations {
 		doc := explainedEvent{x.Event, x.Name, x.Object, x.Line, x.Offset, x.Gates, []explainedDestination{}}
 		for _, l := range x.Destinations {
-			d := explainedDestination{Name: l.Name, Type: l.Type, Gates: append([]run.Gate{}, l.Gates...), Requests: []shownRequest{},
-				NotSent: []notSent{}, Share: l.Share, Became: l.Became}
+			d := explainedDestination{Name: l.Name, Type: l.Type, Gates: append([]run.Gate{}, l.Gates...),
+				Requests: []shownRequest{}, NotSent: []notSent{}, Share: l.Share, Became: l.Became}
 			for _, s := range l.Shown {
 				if s.Settled != nil {
 					d.NotSent = append(d.NotSent, notSentOf(s))

@@ -45,7 +45,8 @@ type parcel struct {
 func (w *World) dryLane(j *Job, d *config.Opened, src source.Source) *dryLane {
 	p := &dryLane{d: d, alone: &parcel{}, plan: d.Sender.Plan(), src: src,
 		env: destination.Env{Now: w.Now(), Consent: d.Consent, TriggerLive: d.Options.TriggerLive}}
-	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, j.OptionsOf(d), j.MemoryNeeded(), len(j.Destinations)), p.request)
+	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, j.OptionsOf(d), j.MemoryNeeded(),
+		len(j.Destinations)), p.request)
 	return p
 }
 

@@ -46,8 +46,8 @@ type Explanation struct {
 	ordinal uint64
 }
 
-// Gate is one decision about an event. Scripts rely on the names that it has in JSON, and those of [GateField], [Became]
-// and [Letter].
+// Gate is one decision about an event. Scripts rely on the names that it has in JSON, and those of [GateField],
+// [Became] and [Letter].
 type Gate struct {
 	Name   string       `json:"gate"`
 	Passed bool         `json:"passed"`
