@@ -421,7 +421,6 @@ func (c *readTrouble) expected() (events, bad int) {
 // FANFOLD_READFAULTS=2000 go test -run TestReadFaults ./cmd is the long form, of
 // as many cases; FANFOLD_SEED repeats one.
 func TestReadFaults(t *testing.T) {
-	t.Parallel()
 	cases := 12
 	if s := os.Getenv("FANFOLD_READFAULTS"); s != "" {
 		n, err := strconv.Atoi(s)

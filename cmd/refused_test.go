@@ -253,7 +253,6 @@ func (c *refusedCase) run(t *testing.T) (code int, out, errOut string) {
 // Of each reason in each kind of input there is one place and one fate, so that each meets each other;
 // FANFOLD_REFUSED=all go test -run TestOneIsRefused ./cmd is the long form, of all of them.
 func TestOneIsRefused(t *testing.T) {
-	t.Parallel()
 	all := os.Getenv("FANFOLD_REFUSED") == "all"
 	n := 0
 	for _, reason := range refusals() {

@@ -41,7 +41,7 @@ type tests struct{ *testing.M }
 
 func (t tests) Run() int {
 	// Tests that are parallel wait for processes and partners most of the time. Who says -parallel is obeyed.
-	if err := flag.Set("test.parallel", fmt.Sprint(3*runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
 	code := t.M.Run()
