@@ -60,8 +60,8 @@ func options() []option {
 		{"base_url", "instead of the partner's scheme, host and path prefix", likeForm(`^[Hh][Tt][Tt][Pp][Ss]?://`),
 			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
 		{"retry", "{attempts: 8, max_time: 15m}, or on the command line attempts=8,max_time=15m; may lower what the " +
-			"partner declares, more needs override_limits: true. A partner that only says 429 is asked again, later each time, " +
-			"without end, or until max_time, if you set it: then the destination stops", retryForm(), (*Opened).readRetry},
+			"partner declares, more needs override_limits: true. A partner that only says 429 is asked again, later each " +
+			"time, without end, or until max_time, if you set it: then the destination stops", retryForm(), (*Opened).readRetry},
 		{"in_doubt", "what becomes of requests that were without an answer at a crash: resend (default) or hold",
 			wordForm(doubts...), text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
 		{"trigger_live", "true has events of more than a day ago start what new ones start: messages, campaigns, " +

@@ -657,15 +657,15 @@ func (s *scanner) object(i, depth int, along *branch) int {
 		if child >= len(s.nodes) {
 			s.more()
 		}
-		of := node{name: uint32(key), nameLen: uint16(min(len(name), longName))}
+		nameLen, hash, odd := uint16(min(len(name), longName)), uint8(0), uint8(0)
 		if !kesc {
-			of.hash = hashKey(name)
+			hash = hashKey(name)
 		} else {
-			of.bits, seen.twice = oddName, true
+			odd, seen.twice = oddName, true
 		}
 		var to *branch
 		if along != nil {
-			to = s.below(along, key, name, of.hash, kesc)
+			to = s.below(along, key, name, hash, kesc)
 		}
 		switch {
 		case i < len(b) && b[i] == '"':
@@ -681,14 +681,15 @@ func (s *scanner) object(i, depth int, along *branch) int {
 				if i = s.text(start, i); i < 0 {
 					return -1
 				}
-				s.nodes[child].call(&of)
+				s.nodes[child].call(key, nameLen, hash, odd)
 				break
 			}
 			i++
 			s.n = child + 1
 			s.places[child] = place{uint32(start), uint32(i)}
-			of.next, of.bits = uint32(child+1), of.bits|uint8(String)
-			s.nodes[child] = of
+			n := &s.nodes[child]
+			n.next, n.bits = uint32(child+1), uint8(String)
+			n.call(key, nameLen, hash, odd)
 			if to != nil && to.kids == 0 {
 				s.found[to.slot], to = Ref(child)<<refShift|Ref(String), nil
 			}
@@ -696,17 +697,17 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			if i = s.object(i, depth+1, s.enter(to)); i < 0 {
 				return -1
 			}
-			s.nodes[child].call(&of)
+			s.nodes[child].call(key, nameLen, hash, odd)
 		default:
 			if i = s.value(i, depth); i < 0 {
 				return -1
 			}
-			s.nodes[child].call(&of)
+			s.nodes[child].call(key, nameLen, hash, odd)
 		}
 		if to != nil {
 			s.note(to, child)
 		}
-		if !kesc && seen.add(&of) {
+		if !kesc && seen.add(hash) {
 			seen.twice = s.repeats(self, child)
 		}
 		if i < len(b) && b[i] <= ' ' {
@@ -728,9 +729,10 @@ func (s *scanner) object(i, depth int, along *branch) int {
 	return s.closed(self, i+1, seen.twice)
 }
 
-// call gives a node the name of a member.
-func (n *node) call(of *node) {
-	n.name, n.nameLen, n.hash, n.bits = of.name, of.nameLen, of.hash, n.bits|of.bits
+// call gives a node the name of a member, whose key is at a place. The parts go to the node one by one: a node put
+// together first is read back in wider pieces than it was written in, for which the processor waits.
+func (n *node) call(key int, length uint16, hash, odd uint8) {
+	n.name, n.nameLen, n.hash, n.bits = uint32(key), length, hash, n.bits|odd
 }
 
 // keysSeen are the keys of an object, a bit for each by a hash of it: only when two fall
@@ -746,10 +748,10 @@ type keysSeen struct {
 // more would have to be, which takes time that grows with their square, it is not known that they differ.
 const mostCompared = 64
 
-// add notes a key, and says whether it has to be compared with those before it.
-func (k *keysSeen) add(n *node) (compare bool) {
-	bit := uint64(1) << (n.hash & 63)
-	word := &k.bits[n.hash>>6]
+// add notes a key by its hash, and says whether it has to be compared with those before it.
+func (k *keysSeen) add(hash uint8) (compare bool) {
+	bit := uint64(1) << (hash & 63)
+	word := &k.bits[hash>>6]
 	compare = *word&bit != 0 && !k.twice
 	*word |= bit
 	if compare {
