@@ -89,7 +89,8 @@ func (a *adaptive) done(now time.Time, rtt time.Duration, trouble bool, flying i
 type breaker struct {
 	failures int
 	times    int
-	since    time.Time // time of the first failure
+	since    time.Time     // time of the first failure
+	paused   time.Duration // see pauses: how long in all, by then
 	until    time.Time
 }
 
@@ -177,9 +178,34 @@ func (o *VerdictOptions) patience() (d time.Duration) {
 // is asked again later each time, and by one request only after the first times.
 type limited struct {
 	times int
-	since time.Time // since when it has said nothing else
-	at    time.Time // of the last time
+	since time.Duration // see pauses: how long in all, when it said so for the first time; less, by the requests since
+	at    time.Time     // of the last time
 	until time.Time
+}
+
+// pauses are the times for which a lane sends nothing because its partner has said that there was too much. They count
+// towards no max time of a delivery, whichever delivery the partner has said it to.
+type pauses struct {
+	before      time.Duration // all but the last, added up
+	from, until time.Time     // the last
+}
+
+// add notes a pause that begins now. It may begin, and end, within one that is known.
+func (p *pauses) add(now, until time.Time) {
+	if !now.Before(p.until) {
+		p.before, p.from, p.until = p.sum(now), now, now
+	}
+	if until.After(p.until) {
+		p.until = until
+	}
+}
+
+// sum is how long they have been until now, in all.
+func (p *pauses) sum(now time.Time) time.Duration {
+	if p.until.Before(now) {
+		now = p.until
+	}
+	return p.before + max(now.Sub(p.from), 0)
 }
 
 const (
@@ -189,13 +215,15 @@ const (
 	limitedOften = 4
 )
 
-// again returns how long to wait after an answer to a request that began at a time.
-func (l *limited) again(now, began time.Time, w waits, jitter float64) time.Duration {
+// again returns how long to wait after an answer to a request that began at a time. paused is the sum of the pauses.
+func (l *limited) again(now, began time.Time, paused time.Duration, w waits, jitter float64) time.Duration {
 	if l.times > 0 && began.Before(l.at) {
 		return l.until.Sub(now) // it was under way when the partner said so for the first time
 	}
 	if l.times == 0 {
-		l.since = now
+		l.since = paused
+	} else {
+		l.since -= now.Sub(began)
 	}
 	d := w.limited(l.times, jitter)
 	l.times, l.at, l.until = l.times+1, now, now.Add(d)
@@ -224,21 +252,36 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 		p.limited = limited{}
 		a.wait = max(a.wait, limitedSome)
 	case a.limited:
-		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), p.waits, jitter()))
+		a.wait = max(a.wait, p.limited.again(now, now.Add(-rtt), p.pauses.sum(now), p.waits, jitter()))
 	case a.failed && !a.accepted: // a partner that says both by turns is still asked later each time
-		p.limited.since = now
 	default: // it has taken something, or has looked at it and refused it
 		p.limited = limited{}
 	}
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))
 	}
+	if a.limited {
+		p.pauses.add(now, now.Add(a.wait))
+	}
 	if a.failed && !a.accepted {
+		if p.breaker.failures == 0 {
+			p.breaker.paused = p.pauses.sum(now)
+		}
 		p.breaker.fail(now, jitter())
 	} else if !a.failed {
 		p.breaker.succeed()
 	}
 	p.adapt.done(now, rtt, a.pushed, flying)
+}
+
+// refusedFor is how long the partner has said that there is too much, since it last took or refused something: the
+// pauses after that and the requests that were answered so. What it says in between of failures of its own does not end
+// that, and the time of those does not count.
+func (p *pacer) refusedFor(now time.Time) time.Duration {
+	if p.limited.times == 0 {
+		return 0
+	}
+	return p.pauses.sum(now) - p.limited.since
 }
 
 // inFlight returns how many requests may be in flight, or how long to wait before starting one.

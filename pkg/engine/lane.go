@@ -158,6 +158,7 @@ func newVerdicts(l *lane, opt Options) *verdicts {
 		notes:  l.notes,
 		jitter: e.c.Rand,
 		start:  e.start,
+		pauses: &l.pacer.pauses,
 		stop:   l.halted,
 		late:   l.course.late,
 		letter: func(w *work, r destination.Result, first time.Duration) journal.DeadLetter {
@@ -642,6 +643,7 @@ func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done boo
 	now := l.e.c.Now()
 	l.pacer.want(l.queue.sends())
 	if b, wait = l.pick(now); b != nil {
+		l.verdicts.goes(b, now)
 		if l.pacer.breaker.probing() {
 			l.logProbe(b)
 		}
@@ -813,7 +815,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	if wait := l.pacer.paused.Sub(now); wait > 0 && (a.wait > 0 || a.limited) {
 		l.logPause(wait)
 	}
-	if most, x := l.verdicts.opt.later, &l.pacer.limited; most > 0 && a.limited && x.times > 0 && now.Sub(x.since) >= most {
+	if most := l.verdicts.opt.later; most > 0 && a.limited && l.pacer.refusedFor(now) >= most {
 		l.halted("the partner says that there are too many requests, for longer than max_time ("+most.String()+")",
 			"the partner takes requests again")
 	}
@@ -830,7 +832,7 @@ func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed b
 	opt := l.verdicts.opt
 	broken := &l.pacer.breaker
 	l.verdicts.down = outage{is: broken.failures > 0 && now.Sub(broken.since) < opt.Outage, sure: broken.probing(),
-		since: broken.since.Sub(l.e.start)}
+		since: broken.since.Sub(l.e.start) - broken.paused}
 	hopeless := !l.verdicts.down.is && broken.hopeless(now, &opt.VerdictOptions)
 	if !crashed && l.bisector.divides(b, results, hopeless, now) {
 		if err := l.ledger.j.End(req, journal.Requeued, "", nil, nil); err != nil {

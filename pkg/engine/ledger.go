@@ -89,11 +89,12 @@ type work struct {
 	user     uint64
 	parked   *work         // the next step, which waits for this delivery
 	piece    *piece        // the piece that holds it after compaction, see compact
-	since    time.Duration // time of the first attempt that counts, since the engine started; its max time begins there
+	since    time.Duration // when its max time began: see verdicts.elapsed and verdicts.goes
 	attempts int32
 	outcome  journal.Outcome
 	settled  bool
 	doubtful bool
+	limited  bool // it waits because it was too much
 }
 
 // What a lane's notes take for each delivery and each event, in bytes.

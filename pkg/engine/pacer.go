@@ -51,6 +51,7 @@ type pacer struct {
 	adapt   adaptive
 	waits   waits
 	limited limited
+	pauses  pauses
 	breaker breaker
 
 	plan    *destination.Plan

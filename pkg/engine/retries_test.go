@@ -155,6 +155,10 @@ func TestTooManyIsNoFailure(t *testing.T) {
 				}
 				return bad
 			}},
+		"fails, waits an hour for another event, fails, is well": {events: 2, delivered: 2,
+			answer: func(n int, _ time.Duration) destination.Result {
+				return append([]destination.Result{down, hour, down}, fine, fine)[n-1]
+			}},
 		"fails": {events: 1, exhausted: 1, answer: always(down)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +183,7 @@ func TestTooManyIsNoFailure(t *testing.T) {
 					t.Errorf("after %d requests: %+v", p.requests, d)
 				}
 				for _, late := range l.Course.Late {
-					if late.First.Sub(begin) > time.Millisecond {
+					if late.First.Sub(begin) > time.Duration(late.From)*p.delay+time.Millisecond {
 						t.Errorf("what was taken late was first tried %s after the beginning", late.First.Sub(begin))
 					}
 				}

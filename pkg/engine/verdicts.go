@@ -15,8 +15,8 @@ import (
 type VerdictOptions struct {
 	Attempts int // of one delivery; 0: as the partner declares, else 8
 	// MaxTime is that of one delivery, from its first attempt; 0: as the partner declares, else 15 min. What a partner
-	// does not take because there was too much (429) is not given up: if the user has set MaxTime, the lane stops once
-	// the partner has said so for that long.
+	// does not take because there was too much (429) is not given up for that, and the time that is waited then does not
+	// count: if the user has set MaxTime, the lane stops once the partner has said so for that long.
 	MaxTime time.Duration
 	// MaxErrors is how many events in a row may be rejected with the same answer, while nothing is accepted,
 	// before the lane stops; 0: 1,000, negative: no limit.
@@ -58,6 +58,7 @@ type verdicts struct {
 	letter letterFunc
 	jitter func() float64
 	start  time.Time               // of the engine
+	pauses *pauses                 // the pacer's
 	stop   func(why, until string) // ends the lane; until completes "once …"
 	late   func(Late)              // called with what was accepted at a later attempt than the first
 
@@ -259,7 +260,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 // outage is a time in which a partner accepts nothing.
 type outage struct {
 	is    bool          // it is such a time, and not too long yet
-	since time.Duration // when it began, since the engine started
+	since time.Duration // when it began: see verdicts.elapsed
 	sure  bool          // enough failures to rule out that a single delivery is the cause
 }
 
@@ -290,19 +291,39 @@ func saidOf(rs []destination.Result) string {
 	return ""
 }
 
+// elapsed is the time since the engine started that counts towards a max time: all but the pauses.
+func (v *verdicts) elapsed(now time.Time) time.Duration {
+	return now.Sub(v.start) - v.pauses.sum(now)
+}
+
+// goes notes that a batch is sent now. Where one of its deliveries has waited because it was itself too much, the time
+// since then does not count. Until now its since is the negative of what has counted by then.
+func (v *verdicts) goes(b *batch, now time.Time) {
+	if !b.again {
+		return
+	}
+	for _, w := range b.works {
+		if w.limited {
+			w.since, w.limited = w.since+v.elapsed(now), false
+		}
+	}
+}
+
 // tried counts an attempt.
 func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 	spared := v.down.spares(w)
 	if w.attempts == 0 || spared {
-		w.since = now.Sub(v.start)
+		w.since = max(v.elapsed(now), 1)
 	}
 	if spared {
 		return
 	}
 	switch {
 	case r.Outcome == destination.Retry && r.Reason == destination.RateLimited:
-		// Being told to wait is no attempt, and the time of waiting does not count.
-		w.since = now.Add(r.RetryAfter).Sub(v.start)
+		// Being told to wait is no attempt, and the time of waiting does not count: see goes.
+		if w.attempts > 0 {
+			w.since, w.limited = w.since-v.elapsed(now), true
+		}
 	case r.Outcome == destination.Retry && r.Reason == destination.Unauthorized:
 	default:
 		w.attempts++
@@ -311,7 +332,7 @@ func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 
 // spent says whether a delivery has used up its attempts or its time.
 func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
-	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.since >= v.opt.MaxTime)
+	return !v.down.spares(w) && (attempts >= v.opt.Attempts || v.elapsed(now)-w.since >= v.opt.MaxTime)
 }
 
 // judge decides the outcome of one delivery after an answer: Requeued when it is sent again. hopeless: the partner
@@ -333,7 +354,7 @@ func (v *verdicts) judge(
 		return r, journal.Requeued
 	}
 	r.Reason = destination.Exhausted
-	took := max(now.Sub(v.start)-w.since, 0).Round(time.Millisecond)
+	took := max(v.elapsed(now)-w.since, 0).Round(time.Millisecond)
 	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), took, r.Detail)
 	return r, journal.Rejected
 }
