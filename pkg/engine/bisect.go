@@ -218,7 +218,7 @@ func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) er
 	s := b.bisect
 	if s.givenUp && !s.accepted && !x.order && faultOf(rs) == failing {
 		return x.abandon(s, func(r *batch) error {
-			words, _ := x.verdicts.judge(r.works[0], rs[0], true, now)
+			words, _ := x.verdicts.judge(r, r.works[0], rs[0], true, now)
 			return x.verdicts.giveUp(r, words)
 		})
 	}

@@ -2,12 +2,14 @@ package engine_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // TestMaxTimeEnds: however a partner that takes nothing mixes its failures with words of too much, the user's max_time
@@ -94,4 +96,71 @@ func TestTooMuchOfOne(t *testing.T) {
 			t.Errorf("after %d failures: %+v", fails, d)
 		}
 	})
+}
+
+// TestWhenFirstSent: what is given up, or taken late, says when it was sent first, and for how long it was tried: also
+// where its batch was divided since, and whatever its max time does not count.
+func TestWhenFirstSent(t *testing.T) {
+	const delay = time.Second
+	bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}
+	down := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
+	minute := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: time.Minute}
+	fails := func(n int, ids []int) destination.Result {
+		switch {
+		case n < 4:
+			return down
+		case len(ids) > 1 || ids[0]%2 == 1:
+			return bad
+		}
+		return destination.Result{Outcome: destination.Delivered}
+	}
+	byTurns := func(n int, _ []int) destination.Result { return []destination.Result{minute, down}[n%2] }
+	for name, c := range map[string]struct {
+		batch, users  int
+		order         bool
+		answer        func(request int, ids []int) destination.Result
+		letters, late int
+	}{
+		"divided":                     {8, 8, false, fails, 4, 4},
+		"divided, one user":           {8, 1, false, fails, 4, 4},
+		"divided, in order":           {8, 8, true, fails, 4, 4},
+		"divided, one user, in order": {8, 1, true, fails, 4, 4},
+		"failed and too much":         {1, 1, false, byTurns, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				p := newPartner(c.batch)
+				p.plan.Order, p.delay = c.order, delay
+				p.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+					return destination.Same(c.answer(p.requests, ids), len(ids)), nil
+				}
+				l := lane("a", p)
+				l.Options.Concurrency, l.Course = 1, &engine.Course{}
+				letters := 0
+				l.Letter = func(d *journal.DeadLetter) {
+					letters++
+					if d.First.Sub(begin) > time.Millisecond {
+						t.Errorf("letter %d was first sent after %s, %d attempts", d.Ordinal, d.First.Sub(begin), d.Attempts)
+					}
+					took := " in " + d.Last.Sub(d.First).Round(time.Millisecond).String()
+					if d.Reason == "exhausted" && !strings.Contains(d.Detail, took) {
+						t.Errorf("the letter of what was given up%s says: %s", took, d.Detail)
+					}
+				}
+				user := func(i int) string { return fmt.Sprint("u", i%c.users) }
+				setup{path: input(t, c.batch, user), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t)
+				late := 0
+				for _, x := range l.Course.Late {
+					late += int(x.Deliveries)
+					if x.First.Sub(begin) > time.Millisecond || x.Attempts < 5 {
+						t.Errorf("what was taken late was first sent after %s, in %d attempts", x.First.Sub(begin), x.Attempts)
+					}
+				}
+				if letters != c.letters || late != c.late {
+					t.Errorf("%d letters and %d late, want %d and %d", letters, late, c.letters, c.late)
+				}
+			})
+		})
+	}
 }

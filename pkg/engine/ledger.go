@@ -89,6 +89,7 @@ type work struct {
 	user     uint64
 	parked   *work         // the next step, which waits for this delivery
 	piece    *piece        // the piece that holds it after compaction, see compact
+	past     *past         // how it was sent before, where its batch does not say so; nil: its batch does
 	since    time.Duration // when its max time began: see verdicts.elapsed and verdicts.goes
 	attempts int32
 	outcome  journal.Outcome

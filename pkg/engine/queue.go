@@ -35,12 +35,17 @@ type batch struct {
 	due    time.Time // not to be sent before
 	bisect *bisect
 	probe  bool
-	again  bool          // it was sent before, even if the answer was only to wait
-	tries  int32         // how often it was in a request before
-	first  time.Duration // when it, or what it is a part of, was sent for the first time, since the engine started
-	said   string        // why it was not accepted the last time; "": it was not sent, or the reason is unknown
-	number int           // see sequencer
-	behind int           // number of its users that are in an earlier batch
+	again  bool // it was sent before, even if the answer was only to wait
+	number int  // see sequencer
+	behind int  // number of its users that are in an earlier batch
+	past
+}
+
+// past is how a batch, or what it is a part of, was sent before.
+type past struct {
+	tries int32         // how often it was in a request
+	first time.Duration // when it was for the first time, since the engine started; also of a batch that is on its way
+	said  string        // why it was not accepted the last time; "": it was not sent, or the reason is unknown
 }
 
 func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
@@ -85,18 +90,27 @@ func (q *queue) makeReady(bs []*batch) {
 	}
 }
 
-// repack packs deliveries that were in a batch before, or have to wait for another.
+// repack packs deliveries that were in a batch before, or have to wait for another. Those that were sent in different
+// requests, or never, are not put together: their batch tells how they were sent.
 func (q *queue) repack(ws []*work) (bs []*batch) {
-	open := map[destination.Group]*batch{}
+	type kind struct {
+		destination.Group
+		*past
+	}
+	open := map[kind]*batch{}
 	names := map[*batch]map[string]bool{} // values that may occur only once in a request
 	for _, w := range ws {
 		g := w.d.Group()
 		c := &q.packer.caps[g.Action]
-		b := open[g]
+		k := kind{g, w.past}
+		b := open[k]
 		name := c.plan.Name(w.d)
 		if b == nil || !c.fits(len(b.works), b.bytes, len(w.d.Item)) || names[b][name] {
 			b = &batch{g: g, bytes: c.around(&g)}
-			open[g] = b
+			if w.past != nil {
+				b.past = *w.past
+			}
+			open[k] = b
 			bs = append(bs, b)
 		}
 		b.bytes = c.size(len(b.works), b.bytes, len(w.d.Item))
@@ -123,9 +137,12 @@ func (q *queue) weigh(b *batch) {
 	}
 }
 
+// after is how a batch was sent before, once it is answered.
+func (b *batch) after() past { return past{tries: b.tries + 1, first: b.first, said: b.said} }
+
 // rebatch makes a batch of some deliveries of a batch that was sent.
 func (q *queue) rebatch(b *batch, ws []*work) *batch {
-	n := &batch{g: b.g, works: ws, bisect: b.bisect, tries: b.tries + 1, first: b.first, said: b.said}
+	n := &batch{g: b.g, works: ws, bisect: b.bisect, past: b.after()}
 	q.weigh(n)
 	return n
 }
@@ -168,7 +185,10 @@ func (q *queue) halve(b *batch) {
 		left, right = byUser(b.works)
 	}
 	if len(right) == 0 { // all are of one user
-		first := q.rebatch(b, left[:1:1])
+		first, rest := q.rebatch(b, left[:1:1]), b.after()
+		for _, w := range left[1:] {
+			w.past = &rest
+		}
 		ready := q.seq.split(b, first, left[1:])
 		q.readyPart(first)
 		q.makeReady(ready)

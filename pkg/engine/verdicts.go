@@ -71,7 +71,7 @@ type verdicts struct {
 
 // decision is what has to be written to the journal about one request.
 type decision struct {
-	first    time.Duration // see batch.first
+	first    time.Duration // see past.first
 	verdicts []journal.Verdict
 	dead     []journal.DeadLetter
 }
@@ -205,7 +205,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	for i, w := range b.works {
 		r := &rs[i]
 		v.tried(w, r, now)
-		last, outcome := v.judge(w, *r, hopeless, now)
+		last, outcome := v.judge(b, w, *r, hopeless, now)
 		if outcome == journal.Rejected && !v.mayReject(w, last) {
 			outcome = journal.Requeued // its event stays pending
 		}
@@ -335,10 +335,10 @@ func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
 	return !v.down.spares(w) && (attempts >= v.opt.Attempts || v.elapsed(now)-w.since >= v.opt.MaxTime)
 }
 
-// judge decides the outcome of one delivery after an answer: Requeued when it is sent again. hopeless: the partner
-// has failed everything for so long that this failure is the last one.
+// judge decides the outcome of a delivery of a batch after an answer: Requeued when it is sent again. hopeless: the
+// partner has failed everything for so long that this failure is the last one.
 func (v *verdicts) judge(
-	w *work, r destination.Result, hopeless bool, now time.Time,
+	b *batch, w *work, r destination.Result, hopeless bool, now time.Time,
 ) (destination.Result, journal.Outcome) {
 	switch r.Outcome {
 	case destination.Delivered:
@@ -354,7 +354,7 @@ func (v *verdicts) judge(
 		return r, journal.Requeued
 	}
 	r.Reason = destination.Exhausted
-	took := max(v.elapsed(now)-w.since, 0).Round(time.Millisecond)
+	took := max(now.Sub(v.start)-b.first, 0).Round(time.Millisecond)
 	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), took, r.Detail)
 	return r, journal.Rejected
 }
