@@ -166,7 +166,7 @@ func (m *mended) scan(at, end int64, codec format.CompressionCodec) error {
 		return errThrift
 	}
 	for at < end {
-		fields, n, err := m.head(at, end)
+		fields, n, err := readPageHead(m.at, at, end)
 		if err != nil {
 			return err
 		}
@@ -187,11 +187,11 @@ func (m *mended) scan(at, end int64, codec format.CompressionCodec) error {
 	return nil
 }
 
-// head reads the metadata of a page.
-func (m *mended) head(at, end int64) (fields []member, n int, err error) {
+// readPageHead reads the metadata of a page.
+func readPageHead(in io.ReaderAt, at, end int64) (fields []member, n int, err error) {
 	for size := int64(1 << 10); ; size *= 8 {
 		buf := make([]byte, min(size, end-at))
-		k, err := m.at.ReadAt(buf, at)
+		k, err := in.ReadAt(buf, at)
 		if err != nil && (err != io.EOF || k == 0) {
 			return nil, 0, err
 		}

@@ -65,7 +65,7 @@ func TestPackedParquet(t *testing.T) {
 	plain := open(t, source.Options{From: []string{write(t, "plain", packedTable(t, rows))}})
 	want := mustRead(t, plain, source.Position{})
 	for name, codec := range map[string]compress.Codec{"LZ4_RAW": &parquet.Lz4Raw, "snappy": &parquet.Snappy,
-		"zstd": &parquet.Zstd} {
+		"zstd": &parquet.Zstd, "gzip": &parquet.Gzip, "brotli": &parquet.Brotli} {
 		for _, version := range []int{1, 2} {
 			data := packedTable(t, rows, parquet.Compression(codec), parquet.DataPageVersion(version),
 				parquet.PageBufferSize(2000))

@@ -72,7 +72,7 @@ func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parque
 		}
 		at, size = m, m.size
 	}
-	f, err = parquet.OpenFile(at, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	f, err = openGuarded(at, size)
 	if err != nil {
 		if fatal := r.raw.fatal(); fatal != nil {
 			return nil, fatal

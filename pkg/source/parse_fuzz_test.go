@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -84,6 +85,28 @@ func FuzzUnLZ4(f *testing.F) {
 		}
 		if err := unLZ4(make([]byte, size), src, codec == format.Lz4Raw); err == nil && size > 0 && len(src) == 0 {
 			t.Fatal("something out of nothing")
+		}
+	})
+}
+
+// FuzzZstdLength: nothing unpacks to more than what was counted for it, and what can be unpacked can be counted.
+func FuzzZstdLength(f *testing.F) {
+	one := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 9, 0, 0, 'x'}
+	f.Add(one)
+	f.Add(joined([]byte("\x50\x2a\x4d\x18\x01\x00\x00\x00x"), one, one))
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x24, 1, 9, 0, 0, 'x', 1, 2, 3, 4})
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 0x23, 0, 0, 'x'})
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(16<<20))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		plain, err := d.DecodeAll(data, nil)
+		if err != nil {
+			return
+		}
+		if n, err := zstdLength(bytes.NewReader(data)); err != nil || n < int64(len(plain)) {
+			t.Fatalf("% x: %d bytes (%v), and it unpacks to %d", data, n, err, len(plain))
 		}
 	})
 }
