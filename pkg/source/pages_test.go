@@ -51,10 +51,11 @@ func thinParquet(t testing.TB, codec format.CompressionCodec, width int32, pages
 		leaf.Type, leaf.TypeLength = some(format.FixedLenByteArray), some(width)
 	}
 	root := format.SchemaElement{Name: "r", NumChildren: some(int32(1))}
-	m := format.FileMetaData{Version: 1, NumRows: 1, Schema: []format.SchemaElement{root, leaf}, RowGroups: []format.RowGroup{{NumRows: 1, TotalByteSize: sum, Columns: []format.ColumnChunk{{
-		MetaData: format.ColumnMetaData{Type: leaf.Type.V, Encoding: []format.Encoding{format.Plain}, Codec: codec,
-			PathInSchema: []string{"event"}, NumValues: 1, TotalUncompressedSize: sum,
-			TotalCompressedSize: int64(len(file) - 4), DataPageOffset: 4}}}}}}
+	m := format.FileMetaData{Version: 1, NumRows: 1, Schema: []format.SchemaElement{root, leaf},
+		RowGroups: []format.RowGroup{{NumRows: 1, TotalByteSize: sum, Columns: []format.ColumnChunk{{
+			MetaData: format.ColumnMetaData{Type: leaf.Type.V, Encoding: []format.Encoding{format.Plain}, Codec: codec,
+				PathInSchema: []string{"event"}, NumValues: 1, TotalUncompressedSize: sum,
+				TotalCompressedSize: int64(len(file) - 4), DataPageOffset: 4}}}}}}
 	footer, err := thrift.Marshal(new(thrift.CompactProtocol), m)
 	if err != nil {
 		t.Fatal(err)
