@@ -216,14 +216,11 @@ func TestLettersOfKilledAreSynced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := work(r); err != nil {
+	if _, err = work(r); err != nil {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "run") // what a killed process leaves
-	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Close(); err != nil {
+	if err = errors.Join(os.CopyFS(copied, os.DirFS(dir)), r.Close()); err != nil {
 		t.Fatal(err)
 	}
 	log, err := journal.OpenSQLite(copied)
@@ -240,7 +237,7 @@ func TestLettersOfKilledAreSynced(t *testing.T) {
 			t.Fatalf("%s has no dead letters", name)
 		}
 	}
-	if err := errors.Join(r.Sync(context.Background()), r.Close()); err != nil || len(left.early) > 0 {
+	if err = errors.Join(r.Sync(context.Background()), r.Close()); err != nil || len(left.early) > 0 {
 		t.Errorf("a commit was synced before %v (%v)", left.early, err)
 	}
 }
