@@ -24,9 +24,9 @@ func ceilings() map[string]float64 {
 	return map[string]float64{}
 }
 
-// TestAllocations counts what routing takes of new memory, for every partner on events that it has not seen before,
-// a block at a time as the engine does. -v shows the figures. FANFOLD_PRESETS=all fires every action by its own trigger,
-// as `presets: all` does, and holds nobody to anything.
+// TestAllocations counts what routing takes of new memory, for every partner on events that it has not seen before, a
+// block at a time as the engine does. -v shows the figures. FANFOLD_PRESETS=all fires every action by its own
+// trigger, as `presets: all` does, and holds nobody to anything.
 func TestAllocations(t *testing.T) {
 	if raced {
 		t.Skip("the race detector allocates for itself; go test without -race counts")

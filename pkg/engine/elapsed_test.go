@@ -68,8 +68,8 @@ func TestMaxTimeEnds(t *testing.T) {
 	}
 }
 
-// TestTooMuchOfOne: the time for which an event waits because it is itself too much, while the partner takes others, does not
-// count towards its max time.
+// TestTooMuchOfOne: the time for which an event waits because it is itself too much, while the partner takes others,
+// does not count towards its max time.
 func TestTooMuchOfOne(t *testing.T) {
 	const n = 400
 	down := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
@@ -104,7 +104,8 @@ func TestWhenFirstSent(t *testing.T) {
 	const delay = time.Second
 	bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}
 	down := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
-	minute := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: time.Minute}
+	minute := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429,
+		RetryAfter: time.Minute}
 	fails := func(n int, ids []int) destination.Result {
 		switch {
 		case n < 4:

@@ -392,8 +392,8 @@ func (l *lane) record(b *block, lb *laneBlock) {
 	lb.keepText(b, keep)
 }
 
-// countDropped counts the records of a block, from an item on, that the steps have dropped, where each lane counts these
-// for itself: see [selection.Selection].
+// countDropped counts the records of a block, from an item on, that the steps have dropped, where each lane counts
+// these for itself: see [selection.Selection].
 func (l *lane) countDropped(b *block, lb *laneBlock, from int) {
 	s := &l.e.c.Selection
 	if b.start.Ordinal >= s.Cut {

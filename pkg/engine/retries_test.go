@@ -34,8 +34,10 @@ func TestDeclaredRetries(t *testing.T) {
 		rejected uint64
 	}{
 		"nothing declared": {answer: down, requests: [2]int{8, 8}, rejected: 1},
-		"attempts":         {declared: destination.Retries{Attempts: 3, Docs: docs}, answer: down, requests: [2]int{3, 3}, rejected: 1},
-		"fewer of the user": {declared: destination.Retries{Attempts: 3, Docs: docs}, user: engine.VerdictOptions{Attempts: 2},
+		"attempts": {declared: destination.Retries{Attempts: 3, Docs: docs}, answer: down, requests: [2]int{3, 3},
+			rejected: 1},
+		"fewer of the user": {
+			declared: destination.Retries{Attempts: 3, Docs: docs}, user: engine.VerdictOptions{Attempts: 2},
 			answer: down, requests: [2]int{2, 2}, rejected: 1},
 		"more of the user": {declared: destination.Retries{Attempts: 3, Docs: docs}, user: engine.VerdictOptions{Attempts: 5},
 			answer: down, requests: [2]int{5, 5}, rejected: 1},
@@ -44,8 +46,9 @@ func TestDeclaredRetries(t *testing.T) {
 		"intervals": {declared: destination.Retries{First: 2 * time.Second, Longest: 5 * time.Second, Docs: docs},
 			answer: down, requests: [2]int{8, 8}, gaps: seconds(2, 4, 5, 5, 5, 5, 5), rejected: 1},
 		"too many, at the partner's intervals": {
-			declared: destination.Retries{Attempts: 3, MaxTime: time.Minute, First: 2 * time.Second, Longest: time.Minute, Docs: docs},
-			answer:   tooMany, before: 5 * time.Minute, requests: [2]int{8, 10}, gaps: seconds(2, 4, 8, 16, 32, 60)},
+			declared: destination.Retries{Attempts: 3, MaxTime: time.Minute, First: 2 * time.Second, Longest: time.Minute,
+				Docs: docs},
+			answer: tooMany, before: 5 * time.Minute, requests: [2]int{8, 10}, gaps: seconds(2, 4, 8, 16, 32, 60)},
 		"too many, for longer than declared": {declared: destination.Retries{Attempts: 3, MaxTime: time.Second, Docs: docs},
 			answer: tooMany, before: time.Minute, requests: [2]int{8, 30}},
 	} {
@@ -83,9 +86,9 @@ func TestDeclaredRetries(t *testing.T) {
 	}
 }
 
-// TestDeclaredRetriesAndOutage: a partner that is down for three hours does not cost followed input what its own policy
-// would give up; an event at which alone it fails does. Its first attempt may have been the beginning of such a time, so
-// that does not count.
+// TestDeclaredRetriesAndOutage: a partner that is down for three hours does not cost followed input what its own
+// policy would give up; an event at which alone it fails does. Its first attempt may have been the beginning of such
+// a time, so that does not count.
 func TestDeclaredRetriesAndOutage(t *testing.T) {
 	const n = 50
 	for _, alone := range []bool{false, true} {
@@ -115,9 +118,9 @@ func TestDeclaredRetriesAndOutage(t *testing.T) {
 	}
 }
 
-// TestTooManyIsNoFailure: what a partner does not take because there was too much is not given up for that, however long
-// it says so, also when it has failed before. And the lane stops only where it has said nothing else for max_time: an
-// answer that refuses an event shows that there was not too much.
+// TestTooManyIsNoFailure: what a partner does not take because there was too much is not given up for that, however
+// long it says so, also when it has failed before. And the lane stops only where it has said nothing else for
+// max_time: an answer that refuses an event shows that there was not too much.
 func TestTooManyIsNoFailure(t *testing.T) {
 	down := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
 	tooMany := destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429}
@@ -177,7 +180,8 @@ func TestTooManyIsNoFailure(t *testing.T) {
 					}
 				}
 				l.Options.MaxTime, l.Options.MaxErrors, l.Options.Concurrency = c.most, -1, 1
-				d := setup{path: input(t, c.events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+				d := setup{path: input(t, c.events, nil), dir: t.TempDir(),
+					lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
 				if d.Delivered != c.delivered || d.Rejected["refused"] != c.refused || d.Rejected["exhausted"] != c.exhausted ||
 					d.Stopped != "" {
 					t.Errorf("after %d requests: %+v", p.requests, d)
@@ -192,8 +196,8 @@ func TestTooManyIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestRefusedAfterTooMany: a partner that has said a few times that there was too much, and then refuses what it gets, is
-// sent as many requests at once as before.
+// TestRefusedAfterTooMany: a partner that has said a few times that there was too much, and then refuses what it
+// gets, is sent as many requests at once as before.
 func TestRefusedAfterTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPartner(1)

@@ -15,8 +15,8 @@ func testVerdicts(t *testing.T) (v *verdicts, letters *[]destination.Result) {
 	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a"}}}
 	letters = new([]destination.Result)
 	return &verdicts{
-		opt: Options{}.withDefaults(&destination.LaneLimits{}), ledger: g, memory: &memory{budget: 1 << 20, policy: defaultCompaction()},
-		notes: &notes{}, pauses: &pauses{},
+		opt: Options{}.withDefaults(&destination.LaneLimits{}), ledger: g,
+		memory: &memory{budget: 1 << 20, policy: defaultCompaction()}, notes: &notes{}, pauses: &pauses{},
 		queue: newQueue(plan, PackOptions{}, &g.live.Released), jitter: func() float64 { return 0.5 }, start: epoch,
 		late: func(Late) {},
 		letter: func(w *work, r destination.Result, _ time.Duration) journal.DeadLetter {

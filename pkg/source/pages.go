@@ -145,11 +145,11 @@ func (g *guarded) page(c *guardedChunk) (int64, error) {
 		if f.kind != thriftStruct {
 			continue
 		}
-		inner, _, err := splitStruct(f.raw)
-		if err != nil || !distinct(inner) {
+		inner, _, bad := splitStruct(f.raw)
+		if bad != nil || !distinct(inner) {
 			return 0, errThrift
 		}
-		number := func(id int64) int64 { f, _ := find(inner, id); return f.number() }
+		number := func(id int64) int64 { in, _ := find(inner, id); return in.number() }
 		if most := mostPageSize / c.width; number(1) > most {
 			return 0, fmt.Errorf("a page has %d values; at most %d are read", number(1), most)
 		}
@@ -195,7 +195,7 @@ func checkPacked(codec format.CompressionCodec, in *io.SectionReader) error {
 		if in.Size() <= mostPageSize/1032 { // the most that DEFLATE unpacks to
 			return nil
 		}
-		if z, err := gzip.NewReader(in); err == nil {
+		if z, bad := gzip.NewReader(in); bad == nil {
 			plain = unpackedLength(z)
 		}
 	case format.Brotli:
