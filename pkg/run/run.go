@@ -353,7 +353,8 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 			r.w.Log.Error("a body was compiled wrongly: this is a bug in fanfold", "destination", l.Name, "why", c.Difference())
 		}
 	}
-	err = errors.Join(append(r.left, err, released())...)
+	kept := released() // input that could not be removed, though all destinations have passed it
+	err = errors.Join(append(r.left, err)...)
 	if j := r.job; j.Follow() && r.input != nil { // otherwise nothing has been read to an end that would report it
 		err = errors.Join(err, r.input.Failures())
 	}
@@ -371,6 +372,12 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 			sum.Status = Incomplete
 		}
 		r.notice(Held{r.journal.Name(), held})
+	}
+	if kept != nil && err == nil && sum.Status == Complete {
+		// Nothing is missing at any partner: an error would have the user start again from the beginning.
+		r.w.Log.Warn("what was kept of the input could not be removed", "why", kept)
+	} else {
+		err = errors.Join(err, kept)
 	}
 	r.finish(sum)
 	res := &Result{Summary: sum, Settled: r.settled, Rests: rests}
