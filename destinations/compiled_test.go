@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
@@ -19,6 +21,98 @@ import (
 // interpreted ones: what comes of them has to be the same, to the byte.
 // FANFOLD_EVENTS=50000 is the long form.
 func TestCompiledBodies(t *testing.T) {
+	events := spoilt(t)
+	eachOpened(t, func(t *testing.T, s destination.Sender) {
+		plain := destination.Interpreted(s)
+		var got, want destination.Deliveries
+		for i, ev := range events {
+			env := envOf(i)
+			got.Reset()
+			want.Reset()
+			s.Route(ev, &env, &got)
+			plain.Route(ev, &env, &want)
+			if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
+				t.Fatalf("%.2000s\ncompiled %s\nand has to be %s", ev.Raw(), shown(got.List), shown(want.List))
+			}
+		}
+		if c, ok := s.(destination.Checked); ok && c.Difference() != "" {
+			t.Error(c.Difference())
+		}
+	})
+}
+
+// TestMappedTogether routes events for several Senders of every partner, one after the other, with mappings that they
+// share: each makes of them what it makes alone. They have other settings, one takes half of the events, one has all
+// presets.
+func TestMappedTogether(t *testing.T) {
+	events := spoilt(t)
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		t.Run(d.Info.Slug, func(t *testing.T) {
+			t.Parallel()
+			open := func(name, presets string) destination.Sender {
+				c := destination.Config{Settings: d.Settings.Examples(), Presets: presets}
+				for key, v := range d.Settings.Examples() {
+					if text, is := v.(string); is && name != "" {
+						c.Settings[key] = text + name
+						if _, err := d.Open(c); err != nil {
+							c.Settings[key] = text // one of a few choices, perhaps
+						}
+					}
+				}
+				s, err := d.Open(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			senders := []destination.Sender{open("", "automatic"), open("x", "automatic"), open("y", "all"), open("", "")}
+			numbers := destination.MapAlike(senders)
+			if len(senders[0].Plan().Subscribed) > 0 && !slices.Equal([]int{numbers[1], numbers[3]}, []int{0, 0}) {
+				t.Errorf("they map as %d", numbers)
+			}
+			lists, want := make([]destination.Deliveries, len(senders)), destination.Deliveries{}
+			for i, ev := range events {
+				if i%70 == 0 {
+					for k := range lists {
+						lists[k].Rest()
+					}
+					for k := range lists[1:] {
+						lists[1+k].Join(&lists[0])
+					}
+				}
+				env := envOf(i)
+				lists[0].Next()
+				for k, s := range senders {
+					lists[k].Reset()
+					if k == 0 && i%2 == 0 {
+						continue
+					}
+					s.Route(ev, &env, &lists[k])
+					want.Reset()
+					s.Route(ev, &env, &want)
+					if got := &lists[k]; !reflect.DeepEqual(got.List, want.List) || !slices.Equal(got.Stamps, want.Stamps) {
+						t.Fatalf("%d: %.2000s\ntogether %s\nalone %s", k, ev.Raw(), shown(got.List), shown(want.List))
+					}
+				}
+			}
+		})
+	}
+}
+
+// envOf is the environment of the ith event.
+func envOf(i int) destination.Env {
+	return destination.Env{
+		Now:      time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC),
+		Fallback: fmt.Sprint("fallback-", i),
+	}
+}
+
+// spoilt are varied and uniform events, two of three with values that they should not have.
+func spoilt(t *testing.T) []*event.Event {
+	t.Helper()
 	n := 1500
 	if s := os.Getenv("FANFOLD_EVENTS"); s != "" {
 		var err error
@@ -48,26 +142,7 @@ func TestCompiledBodies(t *testing.T) {
 			events = append(events, ev)
 		}
 	}
-	eachOpened(t, func(t *testing.T, s destination.Sender) {
-		plain := destination.Interpreted(s)
-		var got, want destination.Deliveries
-		for i, ev := range events {
-			env := destination.Env{
-				Now:      time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC),
-				Fallback: fmt.Sprint("fallback-", i),
-			}
-			got.Reset()
-			want.Reset()
-			s.Route(ev, &env, &got)
-			plain.Route(ev, &env, &want)
-			if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
-				t.Fatalf("%.2000s\ncompiled %s\nand has to be %s", ev.Raw(), shown(got.List), shown(want.List))
-			}
-		}
-		if c, ok := s.(destination.Checked); ok && c.Difference() != "" {
-			t.Error(c.Difference())
-		}
-	})
+	return events
 }
 
 func shown(list []destination.Delivery) (s string) {

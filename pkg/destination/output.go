@@ -8,7 +8,6 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Deliveries collects the deliveries that Route makes, in memory that is reused. It is not safe for concurrent
@@ -23,6 +22,7 @@ type Deliveries struct {
 	unused []Address // room for further ones, each of which is used once: deliveries that wait keep theirs
 	before *Result   // of the previous delivery that is not sent; nobody changes it
 	out    Output
+	joint  joint
 	*scratch
 }
 
@@ -34,14 +34,15 @@ type Stamp struct {
 
 // scratch is the memory that routing needs while it works, as opposed to that of its result.
 type scratch struct {
-	resolver payload.Resolver
-	body     body.Scratch
-	bodyIn   body.Input
-	items    itemWriter
-	joined   []byte
-	results  [64]*Result // recent ones of deliveries that are not sent
-	routed   int
-	in       Input
+	mapped  [4]mapped // by actions' programs, of the event of this turn
+	turn    uint64
+	body    body.Scratch
+	bodyIn  body.Input
+	items   itemWriter
+	joined  []byte
+	results [64]*Result // recent ones of deliveries that are not sent
+	routed  int
+	in      Input
 }
 
 // Scratch memory is pooled apart from the lists: there are many lists, and most of them only wait for their
@@ -52,20 +53,22 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 func (d *Deliveries) begin() {
 	if d.scratch == nil {
 		d.scratch = scratches.Get().(*scratch)
+		d.turn++
 	}
 }
 
 // interpret switches between interpreted (plain) and compiled bodies.
-func (d *Deliveries) interpret(plain bool) { d.body.Plain, d.resolver.Plain = plain, plain }
+func (d *Deliveries) interpret(plain bool) { d.body.Plain = plain }
 
-// Rest gives the scratch memory back to the pool. Routing into the list again takes new scratch memory.
+// Rest gives the scratch memory back to the pool, unless it is that of the list which this one has joined. Routing
+// into the list again takes new scratch memory.
 func (d *Deliveries) Rest() {
-	if d.scratch != nil {
+	if d.scratch != nil && d.joint != follows {
 		d.in, d.bodyIn, d.items = Input{}, body.Input{}, itemWriter{}
 		d.interpret(false)
 		scratches.Put(d.scratch)
-		d.scratch = nil
 	}
+	d.scratch, d.joint = nil, apart
 }
 
 // Reset forgets the list and makes its memory available again. The items of

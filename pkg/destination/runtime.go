@@ -575,7 +575,9 @@ func (o *sender) Plan() *Plan { return &o.plan }
 
 // Route implements Sender.
 func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
-	out.begin()
+	if out.joint == apart {
+		out.Next()
+	}
 	out.interpret(o.plain.Load())
 	from, size := len(out.List), len(out.arena)
 	o.route(ev, env, out)
@@ -730,7 +732,7 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 			return
 		}
 	}
-	mapped, err := sub.program.Run(&out.resolver, root)
+	mapped, err := out.mapping(sub.program, root)
 	if err != nil {
 		reason := Invalid
 		if invalid, ok := errors.AsType[*payload.InvalidError](err); ok && missingIdentity(invalid, a.Fields) {

@@ -14,14 +14,15 @@ import (
 
 // TestRoutedWhenPrepared: blocks are routed for all lanes as they are prepared, each event once
 // for each lane. A lane that lags and one whose code panics keep nobody waiting, and miss
-// nothing: they route for themselves.
+// nothing: they route for themselves. It is the same for lanes that have mappings in common.
 func TestRoutedWhenPrepared(t *testing.T) {
-	for name, memory := range map[string]int64{"ahead": 0, "when there is little memory": 4 << 20} {
-		t.Run(name, func(t *testing.T) { routedOnce(t, memory) })
-	}
+	apart := func(*engine.Engine) {}
+	t.Run("ahead", func(t *testing.T) { routedOnce(t, 0, apart) })
+	t.Run("together", func(t *testing.T) { routedOnce(t, 0, (*engine.Engine).MapTogether) })
+	t.Run("when there is little memory", func(t *testing.T) { routedOnce(t, 4<<20, apart) })
 }
 
-func routedOnce(t *testing.T, memory int64) {
+func routedOnce(t *testing.T, memory int64, made func(*engine.Engine)) {
 	const n = 30_000
 	path := input(t, n, nil)
 	synctest.Test(t, func(t *testing.T) {
@@ -45,7 +46,8 @@ func routedOnce(t *testing.T, memory int64) {
 			lanes[len(lanes)-1].Options.Timeout = 2 * time.Hour
 			lanes[len(lanes)-1].Options.Concurrency = 1
 		}
-		s := setup{path: path, dir: t.TempDir(), lanes: lanes, change: func(c *engine.Config) { c.Memory = memory }}
+		s := setup{path: path, dir: t.TempDir(), lanes: lanes, made: made,
+			change: func(c *engine.Config) { c.Memory = memory }}
 		sum := s.mustRun(t)
 		for i, name := range []string{"well", "too", "slow", "panics"} {
 			d, bad := sum.Destinations[i], 0

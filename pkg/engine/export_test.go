@@ -51,3 +51,10 @@ func (e *Engine) Pinned(i int) int64 {
 	defer l.mu.Unlock()
 	return l.memory.pinned
 }
+
+// MapTogether has all lanes routed as those are that have mappings in common.
+func (e *Engine) MapTogether() {
+	for _, g := range e.groups {
+		g.maps = 0
+	}
+}

@@ -16,7 +16,10 @@ import (
 // contains a stamp (the token of a project), each lane has its own copy of the item, with its own stamp.
 
 // group is a set of lanes that make the same deliveries of every event, or a single lane.
-type group struct{ lanes []*lane }
+type group struct {
+	lanes []*lane
+	maps  int // groups with the same number have mappings in common; they stand side by side in Engine.groups
+}
 
 type sharedRoute struct {
 	by *group
@@ -77,8 +80,13 @@ func (b *block) taken(by *group) (bytes int64) {
 // pair finds the lanes that make the same deliveries of every event.
 func (e *Engine) pair() {
 	groups := map[string]*group{}
+	var senders []destination.Sender
 	for _, l := range e.lanes {
-		g := &group{}
+		senders = append(senders, l.router.sender)
+	}
+	maps := destination.MapAlike(senders)
+	for i, l := range e.lanes {
+		g := &group{maps: maps[i]}
 		if l.plan.Content != "" && !l.plan.Positions {
 			key := fmt.Sprint(l.plan.Content, "\x00", l.c.Filter, "\x00", strings.Join(l.c.Consent, "\x00"), "\x00",
 				l.c.Options.TriggerLive, l.plan.Order)
@@ -92,6 +100,7 @@ func (e *Engine) pair() {
 		}
 		g.lanes = append(g.lanes, l)
 	}
+	slices.SortStableFunc(e.groups, func(a, b *group) int { return a.maps - b.maps })
 	// Blocks are routed while they are prepared only if no steps and no limit can change them afterwards. The
 	// results for the blocks that all processors prepare at the same time may take at most a quarter of the memory.
 	made := int64(runtime.GOMAXPROCS(0)) * int64(len(e.groups)) * madeOfBlock

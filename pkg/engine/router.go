@@ -10,6 +10,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/stock"
 )
@@ -284,21 +285,9 @@ func (p *part) yield(cpu *processors) bool {
 // events routes the records of a block from one to before another. Those in hung are
 // rejected: the destination's code did not come back from them. The items lie in memory of the room.
 func (r *router) events(b *block, from, to int, p *part, room *room, hung map[int]bool, isUrgent bool) {
-	p.env.Now, p.env.Consent, p.env.TriggerLive = r.now(), r.consent, r.triggerLive
-	p.stamp, p.filtered, p.live = r.plan.Stamp, 0, ""
+	size := r.begin(b, from, to, p, room)
 	items := b.items // more are added, perhaps, by who has given this up
-	n, size := 0, 0
-	for i := from; i < to; i++ {
-		if items[i].Event != nil {
-			n++
-			size += len(b.chunk.Records[i].Raw)
-		}
-	}
-	p.list.Use(room.lend(r.grows.of(size), float64(len(b.chunk.Records)-from)/float64(max(to-from, 1))))
 	s := slice{now: r.now}
-	if cap(p.events) < n {
-		p.events = make([]routedEvent, 0, n+n/8)
-	}
 	for i := from; i < to; i++ {
 		ev := items[i].Event
 		if ev == nil {
@@ -310,36 +299,65 @@ func (r *router) events(b *block, from, to int, p *part, room *room, hung map[in
 		if i&15 == 0 {
 			s.over()
 		}
-		p.at.Store(int64(i))
-		if !r.filter.Match(ev.Root()) {
-			p.filtered++
-			continue
-		}
-		first := len(p.list.List)
-		if hung[i] {
-			p.list.List = append(
-				p.list.List,
-				rejected("the destination's code did not come back from it within "+r.timeout.String()),
-			)
-		} else {
-			p.env.Fallback, p.env.Suppressed = "", items[i].Suppressed
-			if r.plan.Positions || destination.NeedsFallback(ev) {
-				p.env.Fallback = r.fallback(b.chunk.Records[i].End)
-			}
-			r.event(ev, &p.env, &p.list)
-			if p.live == "" && !r.triggerLive {
-				p.live = r.live(ev, p.list.List[first:], b.chunk.Records[i].End)
-			}
-		}
-		re := routedEvent{item: int32(i), n: int32(len(p.list.List) - first)}
-		if r.plan.Order {
-			re.user = r.user(ev)
-		}
-		p.events = append(p.events, re)
+		r.record(b, i, &items[i], p, hung[i])
 	}
+	r.end(p, room, size)
+}
+
+// begin prepares a part for the records of a block from one to before another, and returns the length of their text.
+func (r *router) begin(b *block, from, to int, p *part, room *room) (size int) {
+	p.env.Now, p.env.Consent, p.env.TriggerLive = r.now(), r.consent, r.triggerLive
+	p.stamp, p.filtered, p.live = r.plan.Stamp, 0, ""
+	n := 0
+	for i, it := range b.items[from:to] {
+		if it.Event != nil {
+			n++
+			size += len(b.chunk.Records[from+i].Raw)
+		}
+	}
+	p.list.Use(room.lend(r.grows.of(size), float64(len(b.chunk.Records)-from)/float64(max(to-from, 1))))
+	if cap(p.events) < n {
+		p.events = make([]routedEvent, 0, n+n/8)
+	}
+	return size
+}
+
+// end gives back what a part does not need once it is routed.
+func (r *router) end(p *part, room *room, size int) {
 	p.list.Rest()
 	room.back(p.list.Memory())
 	r.grows.learn(size, p.list.Len())
+}
+
+// record routes the record with an index in its block.
+func (r *router) record(b *block, i int, it *selection.Item, p *part, isHung bool) {
+	ev := it.Event
+	p.at.Store(int64(i))
+	if !r.filter.Match(ev.Root()) {
+		p.filtered++
+		return
+	}
+	first := len(p.list.List)
+	if isHung {
+		p.list.List = append(
+			p.list.List,
+			rejected("the destination's code did not come back from it within "+r.timeout.String()),
+		)
+	} else {
+		p.env.Fallback, p.env.Suppressed = "", it.Suppressed
+		if r.plan.Positions || destination.NeedsFallback(ev) {
+			p.env.Fallback = r.fallback(b.chunk.Records[i].End)
+		}
+		r.event(ev, &p.env, &p.list)
+		if p.live == "" && !r.triggerLive {
+			p.live = r.live(ev, p.list.List[first:], b.chunk.Records[i].End)
+		}
+	}
+	re := routedEvent{item: int32(i), n: int32(len(p.list.List) - first)}
+	if r.plan.Order {
+		re.user = r.user(ev)
+	}
+	p.events = append(p.events, re)
 }
 
 // live says what an old event would start at the partner; "": nothing.

@@ -17,7 +17,7 @@ import (
 // hangs again and again is given up alone. Nobody else notices, whether they share the
 // routing or not.
 func TestRouteThatHangs(t *testing.T) {
-	for name, content := range map[string]string{"alone": "", "shared": "same"} {
+	for name, content := range map[string]string{"alone": "", "shared": "same", "mapped together": ""} {
 		t.Run(name, func(t *testing.T) {
 			const n = 3000
 			path := input(t, n, nil)
@@ -48,6 +48,9 @@ func TestRouteThatHangs(t *testing.T) {
 						lane("always", always),
 						lane("well", well),
 					},
+				}
+				if name == "mapped together" {
+					s.made = (*engine.Engine).MapTogether
 				}
 				for i := range s.lanes {
 					s.lanes[i].Options.Timeout = 10 * time.Second
