@@ -12,9 +12,10 @@ import (
 // is the one seen last. So two texts that fall on the same pair do not chase each other away, which one place each
 // would make of them for every event.
 
-// memo remembers the results of functions for texts that occur again and again.
+// memo remembers the results of functions for texts that occur again and again. Its memory is made when it is first
+// used, as that of [texts] is: what is written once when a destination is opened needs neither.
 type memo struct {
-	pairs [512][2]memoized
+	pairs *[512][2]memoized
 	last  *memoized // the last one asked for: usually several things are read from the same text
 }
 
@@ -33,6 +34,9 @@ func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) 
 	if is(m.last) {
 		return m.last, true
 	}
+	if m.pairs == nil {
+		m.pairs = new([512][2]memoized)
+	}
 	pair := &m.pairs[(xxh3.Hash(text)^uint64(by))%uint64(len(m.pairs))]
 	m.last = &pair[0]
 	if is(m.last) {
@@ -48,7 +52,7 @@ func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) 
 
 // texts keeps texts that occur again and again, so that each is made a string once.
 type texts struct {
-	pairs [128][2]string
+	pairs *[128][2]string
 	made  stock.Texts
 }
 
@@ -56,6 +60,9 @@ type texts struct {
 func (t *texts) of(b []byte) string {
 	if len(b) > maxMemo {
 		return string(b)
+	}
+	if t.pairs == nil {
+		t.pairs = new([128][2]string)
 	}
 	pair := &t.pairs[xxh3.Hash(b)%uint64(len(t.pairs))]
 	if pair[0] != string(b) {
