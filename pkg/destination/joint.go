@@ -5,17 +5,19 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Destinations of one partner often differ in their settings alone, or in a filter: what their mappings make of an
 // event is the same. Lists into which such Senders route an event one after the other can share it.
 
-// MapAlike has Senders share the mappings that they have in common, before they are used, and returns for each of
-// them a number: those with the same number have some in common.
+// MapAlike has Senders share the mappings and triggers that they have in common, before they are used, and returns for
+// each of them a number: those with the same number have some in common.
 func MapAlike(senders []Sender) []int {
 	first := map[string]int{} // number of the sender that had the mapping first
 	programs := map[string]*payload.Program{}
+	triggers := map[string]trigger{}
 	numbers := make([]int, len(senders))
 	for i, s := range senders {
 		numbers[i] = i
@@ -25,6 +27,11 @@ func MapAlike(senders []Sender) []int {
 		}
 		for k := range o.subs {
 			for sub := &o.subs[k]; sub != nil; sub = sub.otherwise {
+				text := sub.filter.String()
+				if _, known := triggers[text]; !known {
+					triggers[text] = trigger{sub.rest, len(triggers)}
+				}
+				sub.trigger = triggers[text]
 				key := o.actions[sub.action].mapsBy(sub)
 				if programs[key] == nil {
 					programs[key], first[key] = sub.program, numbers[i]
@@ -51,6 +58,34 @@ func (a *openAction) mapsBy(sub *subscription) string {
 		fmt.Fprintf(&b, "\x00%d %q", d.Field, d.Path.Steps())
 	}
 	return b.String()
+}
+
+// trigger is the filter of subscriptions, beyond the type of events, with its number among the different ones.
+type trigger struct {
+	*filter.Filter
+	number int
+}
+
+// judged is whether a trigger takes an event.
+type judged struct {
+	by    *filter.Filter
+	turn  uint64
+	takes bool
+}
+
+// takes says whether the subscription takes the event of this turn.
+func (d *Deliveries) takes(s *subscription, ev *event.Event) bool {
+	if d.joint == apart || s.trigger.number >= len(d.judged) {
+		return s.takes(ev)
+	}
+	if s.types>>ev.Type()&1 == 0 {
+		return false
+	}
+	j := &d.judged[s.trigger.number]
+	if j.turn != d.turn || j.by != s.trigger.Filter {
+		*j = judged{s.trigger.Filter, d.turn, s.rest.Match(ev.Root())}
+	}
+	return j.takes
 }
 
 // mapped is what a program made of an event.

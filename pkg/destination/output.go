@@ -34,7 +34,8 @@ type Stamp struct {
 
 // scratch is the memory that routing needs while it works, as opposed to that of its result.
 type scratch struct {
-	mapped  [4]mapped // by actions' programs, of the event of this turn
+	mapped  [4]mapped  // by actions' programs, of the event of this turn
+	judged  [24]judged // by triggers
 	turn    uint64
 	body    body.Scratch
 	bodyIn  body.Input

@@ -332,6 +332,7 @@ type subscription struct {
 	filter  *filter.Filter
 	types   typeSet        // the types that the filter can match
 	rest    *filter.Filter // what the filter still has to check once the type matches
+	trigger trigger        // rest, as it is shared; see MapAlike
 	program *payload.Program
 	written mapping.Value // the mapping as written; zero: the fields' defaults
 	terms   []term        // the conditions in rest, which must all hold
@@ -668,7 +669,7 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 	sent := some[:0] // actions
 	for i := range o.subs {
 		sub := &o.subs[i]
-		if !sub.takes(ev) {
+		if !out.takes(sub, ev) {
 			continue
 		}
 		if id == "" {
