@@ -1,6 +1,7 @@
 package body_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -279,6 +280,13 @@ func cases2() []bodyCase {
 			`{"o":{"a":2,"e":{"f":0,"g":0}},"p":{"a":[2,{"c":1}],"e":{"f":0,"g":[]}}}`,
 		},
 		{
+			"without depth",
+			props(m("o", from("o").Flat(".")), body.SpreadOf(from("o").Flat("_")).Each(body.This().Text()), m("a", from("a").Flat("."))),
+			`{"a":[1],"o":{"x":["y",{"z":1.50}],"e":{},"f":{"g":null,"h":{"\u0069":true}},"f.g":"last"}}`,
+			`{"o":{"x.0":"y","x.1.z":1.50,"f.g":null,"f.h.\u0069":true,"f.g":"last"},` +
+				`"x_0":"y","x_1_z":"1.50","f_h_\u0069":"true","f.g":"last"}`,
+		},
+		{
 			"hashes",
 			props(m("a", from("a").Hash("email")), m("b", from("b").Hash("email")), m("c", from("a").Normal("email"))),
 			`{"a":" A@B.c ","b":["x@y.z",""," "]}`,
@@ -538,5 +546,31 @@ func TestRewrittenOften(t *testing.T) {
 	}
 	if calls -= before; calls > 2 {
 		t.Errorf("two texts were rewritten %d times", calls)
+	}
+}
+
+// TestFlatIsBounded: names that lie deep are long, and many of them would be longer than memory. Nothing is lost.
+func TestFlatIsBounded(t *testing.T) {
+	deep, end := "", ""
+	for range 900 {
+		deep, end = deep+`{"`+strings.Repeat("n", 1000)+`":`, end+"}"
+	}
+	leaves := make([]string, 5000)
+	for i := range leaves {
+		leaves[i] = fmt.Sprintf(`"k%d":"leaf%d"`, i, i)
+	}
+	text := `{"o":` + deep + `{` + strings.Join(leaves, ",") + `}` + end + `}`
+	sc := scope("o")
+	p, err := sc.Bind(body.From("o").Flat("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r payload.Resolver
+	in := input(t, sc, &r, text)
+	var s body.Scratch
+	out, ok := p.Append(&s, in, nil)
+	if most := len(text) + 4<<20; !ok || len(out) > most || !bytes.Contains(out, []byte(`"leaf4999"`)) {
+		t.Errorf("%d bytes, where %d are enough; the last leaf is there: %v", len(out), most,
+			bytes.Contains(out, []byte(`"leaf4999"`)))
 	}
 }

@@ -87,7 +87,7 @@ func (m *maker) value() body.Value {
 }
 
 func (m *maker) step(v body.Value) body.Value {
-	switch m.IntN(34) {
+	switch m.IntN(35) {
 	case 0:
 		return v.Given()
 	case 1:
@@ -163,6 +163,8 @@ func (m *maker) step(v body.Value) body.Value {
 	case 32: // of functions that differ only in what they hold, too
 		mark := pick(m, "", "x", "yy")
 		return v.Rewritten("marked", func(text string) string { return strings.TrimPrefix(text, "x") + mark })
+	case 33:
+		return v.Flat(pick(m, ".", "", "_"))
 	}
 	return v.Text()
 }

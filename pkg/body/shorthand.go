@@ -144,6 +144,60 @@ func (v Value) Epoch(unit time.Duration) Value {
 	})
 }
 
+// mostFlat is how many bytes the names that [Value.Flat] makes of one value may have together: those of values that lie
+// deep are long.
+const mostFlat = 1 << 20
+
+// Flat is an object without objects or lists in it: what lies deeper is called by the names on the way to it, with sep
+// between them, and an element of a list by its number, from 0. What is empty is left out, and null stays. Where the
+// names would together be longer than a megabyte, what is left stays as deep as it is.
+func (v Value) Flat(sep string) Value {
+	quoted := event.AppendQuoted(nil, sep)
+	between := quoted[1 : len(quoted)-1]
+	return v.IsObject().As("without depth, names joined by "+string(quoted),
+		func(dst []byte, v event.Value, c *Context) []byte {
+			f := &c.w.flat
+			f.sep, f.name, f.size = between, f.name[:0], 0
+			return append(f.walk(append(dst, '{'), v, 0), '}')
+		})
+}
+
+// flattening writes the members of an object under names without depth.
+type flattening struct {
+	sep  []byte
+	name []byte // of the value being written, escaped
+	size int    // of what names repeat of the way to them
+}
+
+func (f *flattening) walk(dst []byte, v event.Value, depth int) []byte {
+	if v.Kind() >= event.Array && depth > 0 {
+		f.size += v.Len() * (len(f.name) + len(f.sep))
+	}
+	if depth > 0 && (v.Kind() < event.Array || f.size > mostFlat) {
+		if dst[len(dst)-1] != '{' {
+			dst = append(dst, ',')
+		}
+		dst = append(append(append(dst, '"'), f.name...), '"', ':')
+		return append(dst, v.Raw()...)
+	}
+	at := len(f.name)
+	i := 0
+	for cur := v.Cursor(); cur.Next(); i++ {
+		if f.name = f.name[:at]; depth > 0 {
+			f.name = append(f.name, f.sep...)
+		}
+		if v.Kind() == event.Array {
+			f.name = strconv.AppendInt(f.name, int64(i), 10)
+		} else {
+			key := cur.Key().Raw()
+			f.name = append(f.name, key[1:len(key)-1]...)
+		}
+		dst = f.walk(dst, cur.Value(), depth+1)
+	}
+	f.name = f.name[:at]
+	return dst
+}
+
 // Deep replaces every value in an object, at any depth, by what f appends for it; with lists also those in lists.
 // what describes this in words. f is a pure function, and is not called for objects, nor for lists that it looks
 // into.

@@ -184,6 +184,7 @@ type writing struct {
 	memo    memo
 	texts   texts
 	context Context
+	flat    flattening // of [Value.Flat]
 	parser  event.Parser
 }
 
@@ -200,6 +201,9 @@ func (w *writing) begin(in *Input, dst []byte) {
 	w.element, w.inside, w.index = event.Value{}, false, 0
 	if cap(w.tmp) > 1<<20 {
 		w.tmp = nil // one huge event must not keep that much memory for ever
+	}
+	if cap(w.flat.name) > 1<<20 {
+		w.flat.name = nil
 	}
 	if cap(w.lists) > 1<<20 {
 		w.lists = nil
