@@ -35,8 +35,9 @@ func Walk(t T, d destination.Destination, contract *standin.Contract, k *Case, u
 	}
 	partner := standin.New(contract)
 	partner.Now = func() time.Time { return now }
-	tape := &tape{t: t, contract: contract, plan: s.Plan(), answers: k.Given, next: transport.New(transport.Options{
-		Network: partner, Auth: s.Plan().Auth.WithToken("test-access-token")})}
+	tape := &tape{t: t, contract: contract, plan: s.Plan(), answers: k.Given, now: now,
+		next: transport.New(transport.Options{Network: partner, Auth: s.Plan().Auth.WithToken("test-access-token"),
+			Now: partner.Now})}
 	if k.Tape != nil {
 		// Every byte that a destination sends counts.
 		if tape.old, err = replay.New([]*cassette.Cassette{k.Tape}, replay.Options{
@@ -137,6 +138,7 @@ type tape struct {
 	plan     *destination.Plan
 	old      *replay.Replayer
 	answers  []cassette.Answer
+	now      time.Time
 	next     http.RoundTripper // with the credentials
 	sent     []Request
 	n        int
@@ -162,7 +164,7 @@ func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := Request{Method: req.Method, URL: req.URL.String(), Type: header.Get("Content-Type"), Body: BodyOf(body)}
 	tp.sent = append(tp.sent, r)
 	whole := req.Clone(req.Context())
-	tp.plan.Auth.WithToken("test-access-token").Apply(whole)
+	tp.plan.Auth.WithToken("test-access-token").Apply(whole, tp.now, func() string { return strings.Repeat("0123", 8) })
 	for _, v := range tp.contract.Check(whole, body) {
 		tp.t.Errorf("request %d breaks the partner's contract: %v", i, v)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -17,7 +18,7 @@ import (
 type Auth struct {
 	headers map[string]string
 	query   map[string]string
-	sign    func(h http.Header, body []byte)
+	sign    func(s *Signing)
 	grant   *Grant // nil, unless a token has to be requested first
 	host    string // the only host that gets the credentials; "": every host
 }
@@ -38,8 +39,23 @@ func HeaderAuth(name, value string) Auth {
 // QueryAuth sends a secret in the query.
 func QueryAuth(name, value string) Auth { return Auth{query: map[string]string{name: value}} }
 
+// Signing is a request that is being signed: as it is sent, with all other credentials in it.
+type Signing struct {
+	Method string
+	URL    *url.URL
+	Header http.Header // may be changed
+	Body   []byte
+	Now    time.Time     // of sending
+	Nonce  func() string // a text that no other request has: 32 hexadecimal digits
+}
+
 // Sign computes a header from the body as it is sent.
-func Sign(f func(h http.Header, body []byte)) Auth { return Auth{sign: f} }
+func Sign(f func(h http.Header, body []byte)) Auth {
+	return SignRequest(func(s *Signing) { f(s.Header, s.Body) })
+}
+
+// SignRequest computes headers from the request as it is sent, and from the time. f is called concurrently.
+func SignRequest(f func(s *Signing)) Auth { return Auth{sign: f} }
 
 // withUser moves the user and password of an address into the Auth, as basic authentication. Addresses in requests
 // have to be without them, and net/http would drop them silently. It is an error when the partner's own
@@ -82,7 +98,7 @@ func (a Auth) And(b Auth) Auth {
 		case first == nil:
 			out.sign = second
 		default:
-			out.sign = func(h http.Header, body []byte) { first(h, body); second(h, body) }
+			out.sign = func(s *Signing) { first(s); second(s) }
 		}
 		if x.grant != nil {
 			out.grant = x.grant
@@ -107,9 +123,9 @@ func (a Auth) check() error {
 	return nil
 }
 
-// Apply adds the credentials to a request, whose header and URL it may change. A token that has to be requested
-// first is left to the transport.
-func (a Auth) Apply(req *http.Request) {
+// Apply adds the credentials to a request, whose header and URL it may change. now and nonce are for signatures. A
+// token that has to be requested first is left to the transport.
+func (a Auth) Apply(req *http.Request, now time.Time, nonce func() string) {
 	if a.host != "" && req.URL.Host != a.host {
 		return
 	}
@@ -127,7 +143,7 @@ func (a Auth) Apply(req *http.Request) {
 	}
 	if a.sign != nil {
 		data, _ := RequestBytes(req)
-		a.sign(req.Header, data)
+		a.sign(&Signing{Method: req.Method, URL: req.URL, Header: req.Header, Body: data, Now: now, Nonce: nonce})
 	}
 }
 

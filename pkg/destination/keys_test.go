@@ -22,7 +22,7 @@ func TestSignWebhook(t *testing.T) {
 	}
 	one := []*Delivery{{InsertID: "msg_p5jXN8AQM9LWM0D4loKWxJek"}}
 	Keys{Webhook: true}.put(req.Header, one, time.Unix(1614265330, 0))
-	auth.Apply(req)
+	auth.Apply(req, time.Time{}, nil)
 	if got := req.Header.Get("Webhook-Signature"); got != "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" ||
 		req.Header.Get("Webhook-Id") != one[0].InsertID || req.Header.Get("Webhook-Timestamp") != "1614265330" {
 		t.Errorf("%v", req.Header)

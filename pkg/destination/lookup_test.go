@@ -62,7 +62,7 @@ type signedPartner struct {
 func (p *signedPartner) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.auth.Apply(r)
+	p.auth.Apply(r, time.Time{}, nil)
 	p.to = append(p.to, strings.TrimSpace(r.URL.Scheme+"://"+r.URL.Host+r.URL.RequestURI()+" "+
 		r.Header.Get("Authorization")))
 	if r.Method == "GET" {

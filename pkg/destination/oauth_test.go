@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -33,11 +34,14 @@ func TestGrantMovesWithTheAddress(t *testing.T) {
 		if got := auth.Grant().URL; got != want {
 			t.Errorf("with the address %q tokens come from %s", base, got)
 		}
+		if !auth.Grant().Renews() || destination.ClientCredentials("https://a.example", "a", "b").Grant().Renews() {
+			t.Error("only a refresh token may be replaced by another")
+		}
 		if !slices.Contains(auth.Secrets(), "hush") || !slices.Contains(auth.Secrets(), "r0") {
 			t.Errorf("the secrets are %v", auth.Secrets())
 		}
 		req := &http.Request{Header: http.Header{}}
-		if auth.WithToken("t1").Apply(req); req.Header.Get("Authorization") != "Bearer t1" {
+		if auth.WithToken("t1").Apply(req, time.Time{}, nil); req.Header.Get("Authorization") != "Bearer t1" {
 			t.Errorf("a token that is given is sent as %v", req.Header)
 		}
 	}

@@ -128,7 +128,7 @@ func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 // replaced the configured one.
 func (r *Run) keepTokens(name string, o *transport.Options) (err error) {
 	grant := o.Auth.Grant()
-	if grant == nil {
+	if grant == nil || !grant.Renews() {
 		return nil
 	}
 	o.Kept, err = transport.NewKept(filepath.Join(filepath.Dir(filepath.Dir(r.dir)), "tokens"), grant)

@@ -1,13 +1,14 @@
 package transport
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 const (
@@ -92,13 +94,10 @@ func (t *tokens) ask(ctx context.Context) error {
 
 // askFor gets a token for a refresh token; "": the configured one.
 func (t *tokens) askFor(ctx context.Context, refresh string) error {
-	form := t.grant.Form(refresh)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.grant.URL, strings.NewReader(form))
+	req, err := t.grant.Request(ctx, refresh)
 	if err != nil {
 		return errors.New("the address that tokens come from is none")
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("asking for a token: %w", clean(err))
@@ -111,40 +110,72 @@ func (t *tokens) askFor(ctx context.Context, refresh string) error {
 	switch s := resp.StatusCode; {
 	case s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests:
 		return &refusal{fmt.Sprintf("no token is given (status %d): %s", s, destination.Cut(string(data), 400))}
-	case s != http.StatusOK:
+	case s != http.StatusOK && s != http.StatusCreated:
 		return fmt.Errorf("asking for a token: the answer is a status %d", s)
 	}
-	var answer struct {
-		Token   string          `json:"access_token"`
-		Type    string          `json:"token_type"`
-		Ends    json.RawMessage `json:"expires_in"`
-		Refresh string          `json:"refresh_token"`
-	}
-	// What is wrong with it may hold the token: it is not said.
-	if json.Unmarshal(data, &answer) != nil || answer.Token == "" || !httpguts.ValidHeaderFieldValue(answer.Token) ||
-		answer.Type != "" && !strings.EqualFold(answer.Type, "bearer") {
-		return errors.New("asking for a token: the answer has no access_token that can be used")
+	token, again, seconds, err := t.read(data)
+	if err != nil {
+		return err
 	}
 	if t.learned != nil {
-		t.learned(answer.Token, answer.Refresh)
+		t.learned(token, again)
 	}
-	t.token, t.ends = answer.Token, time.Time{}
+	t.token, t.ends = token, time.Time{}
 	t.refresh = refresh
-	if answer.Refresh != "" && t.grant.Form(answer.Refresh) != form {
-		t.refresh = answer.Refresh
+	if again != "" && t.grant.Form(again) != t.grant.Form(refresh) {
+		t.refresh = again
 		if t.kept != nil {
-			unkept := t.kept.Keep(answer.Refresh)
+			unkept := t.kept.Keep(again)
 			if t.ahead = unkept != nil; t.said != nil {
 				t.said(unkept)
 			}
 		}
 	}
-	seconds, err := strconv.ParseFloat(strings.Trim(string(answer.Ends), `"`), 64)
-	if err == nil && seconds > 0 && seconds < 1e9 && t.now != nil {
+	if seconds > 0 && seconds < 1e9 && t.now != nil {
 		t.ends = t.now().Add(time.Duration(seconds * float64(time.Second)))
 	}
 	return nil
 }
+
+// read reads an answer with a token, and perhaps another refresh token and the seconds for which the token holds.
+func (t *tokens) read(data []byte) (token, refresh string, seconds float64, err error) {
+	answer, err := event.ParseValue(data)
+	at := func(path string) string { return answer.Find(event.Keys(strings.Split(path, ".")...)).Text() }
+	// What is wrong with it may hold the token: it is not said.
+	kind := at("token_type")
+	if token = at(t.grant.Token); err != nil || token == "" || !httpguts.ValidHeaderFieldValue(token) ||
+		kind != "" && !strings.EqualFold(kind, "bearer") {
+		return "", "", 0, errors.New("asking for a token: the answer has no " + t.grant.Token + " that can be used")
+	}
+	seconds, _ = strconv.ParseFloat(at(t.grant.Ends), 64)
+	return token, at("refresh_token"), seconds, nil
+}
+
+// carry puts the token where the partner wants it.
+func (t *tokens) carry(h http.Header, token string) { h.Set(t.grant.Header, t.grant.Prefix+token) }
+
+// refused says whether an answer refuses the token. It reads the beginning of it where the partner has words for that.
+func (t *tokens) refused(resp *http.Response) bool {
+	if resp.StatusCode == http.StatusUnauthorized || len(t.grant.Refused) == 0 {
+		return resp.StatusCode == http.StatusUnauthorized
+	}
+	const most = 16 << 10
+	head, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = broken{err}
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
+	return slices.ContainsFunc(t.grant.Refused, func(text string) bool { return bytes.Contains(head, []byte(text)) })
+}
+
+// broken is the end of an answer that broke off.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
 // signed sends a request with a token, and once more with another when that is refused. No
 // token at all looks like a caller that the partner does not know, which stops the lane.
@@ -153,9 +184,9 @@ func (t *identity) signed(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return unknownCaller(req, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	t.tokens.carry(req.Header, token)
 	resp, err := t.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.Body != nil && req.GetBody == nil {
+	if err != nil || !t.tokens.refused(resp) || req.Body != nil && req.GetBody == nil {
 		return resp, err
 	}
 	fresh, err := t.tokens.get(req.Context(), token)
@@ -174,7 +205,7 @@ func (t *identity) signed(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	again.Header.Set("Authorization", "Bearer "+fresh)
+	t.tokens.carry(again.Header, fresh)
 	return t.next.RoundTrip(again)
 }
 

@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -278,6 +279,119 @@ func TestNoToken(t *testing.T) {
 		}
 		if len(p.served) > 0 {
 			t.Errorf("%s: a request was sent", c.answer)
+		}
+	}
+}
+
+// exchanger gives tokens in a way of its own, and takes those whose request it has noted.
+type exchanger struct {
+	asked   []string // method, query, type, body and user of the requests for tokens
+	answer  string   // with a token; # stands for its number
+	header  string   // that carries it
+	n       int
+	refuse  string // with a 200, to the first use of the first token
+	served  int
+	refused int
+}
+
+func (p *exchanger) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+		req.Body.Close()
+	}
+	text := `{"success":true}`
+	switch sent := req.Header.Get(p.header); {
+	case req.URL.Path == "/token":
+		user, _, _ := req.BasicAuth()
+		p.asked = append(p.asked, strings.Join([]string{req.Method, req.URL.RawQuery, req.Header.Get("Content-Type"),
+			string(body), user}, "|"))
+		p.n++
+		text = strings.ReplaceAll(p.answer, "#", fmt.Sprint(p.n))
+	case !strings.HasSuffix(sent, fmt.Sprint("tok", p.n)) || p.refuse != "" && p.n == 1:
+		text = p.refuse
+		p.refused++
+	default:
+		p.served++
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+		Request: req}, nil
+}
+
+// TestExchanges: a token is asked for, found in the answer and carried as the partner wants it.
+func TestExchanges(t *testing.T) {
+	const address = "https://id.example/token"
+	usual := `{"access_token":"tok#","token_type":"bearer","expires_in":3600}`
+	for _, c := range []struct {
+		name                  string
+		auth                  destination.Auth
+		answer, asked, header string
+		refuse                string
+		secrets               []string
+	}{
+		{name: "client credentials", answer: usual,
+			auth: destination.ClientCredentials(address, "me", "hush hush", "scope", "a b"),
+			asked: "POST||application/x-www-form-urlencoded|" +
+				"client_id=me&client_secret=hush+hush&grant_type=client_credentials&scope=a+b|",
+			secrets: []string{"hush hush", "hush+hush"}},
+		{name: "JSON", auth: destination.Exchange(destination.Grant{URL: address, JSON: true, Header: "X-Token",
+			Token: "data.tokens.0.token", Ends: "data.tokens.0.ttl",
+			Send: []string{"key", "k\"1", "secret", "hush", "account", ""}}), header: "X-Token",
+			answer: `{"data":{"tokens":[{"token":"tok#","ttl":"60"}]}}`,
+			asked:  `POST||application/json|{"key":"k\"1","secret":"hush"}|`, secrets: []string{"hush"}},
+		{name: "a query", auth: destination.Exchange(destination.Grant{URL: address + "?v=1", Query: true,
+			Send: []string{"grant_type", "client_credentials", "client_secret", "h&h"}}), answer: usual,
+			asked: "GET|v=1&client_secret=h%26h&grant_type=client_credentials|||", secrets: []string{"h&h", "h%26h"}},
+		{name: "basic", auth: destination.Exchange(destination.Grant{URL: address, User: "me", Password: "hush",
+			Prefix: "Token ", Header: "Authorization", Send: []string{"grant_type", "client_credentials"}}), answer: usual,
+			asked: "POST||application/x-www-form-urlencoded|grant_type=client_credentials|me", secrets: []string{"hush"}},
+		{name: "refused with a 200", auth: destination.Exchange(destination.Grant{URL: address,
+			Send: []string{"client_id", "me"}, Refused: []string{`"code":"602"`}}), answer: usual,
+			refuse: `{"success":false,"errors":[{"code":"602"}]}`,
+			asked:  "POST||application/x-www-form-urlencoded|client_id=me|"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := &exchanger{answer: c.answer, header: cmp.Or(c.header, "Authorization"), refuse: c.refuse}
+			now := time.Unix(0, 0)
+			rt := transport.New(transport.Options{Network: p, Auth: c.auth, Now: func() time.Time { return now }})
+			want := 1
+			if c.refuse != "" {
+				want = 2
+			}
+			for range 2 {
+				if status, text, err := post(t, rt, "{}"); status != 200 || err != nil || text != `{"success":true}` {
+					t.Fatalf("status %d %s, %v", status, text, err)
+				}
+			}
+			if p.served != 2 || p.refused != want-1 || len(p.asked) != want || p.asked[0] != c.asked {
+				t.Errorf("%d served, %d refused, asked as\n%q, want\n%q", p.served, p.refused, p.asked, c.asked)
+			}
+			for _, s := range c.secrets {
+				if !slices.Contains(c.auth.Secrets(), s) {
+					t.Errorf("%q is no secret of %q", s, c.auth.Secrets())
+				}
+			}
+			if slices.ContainsFunc(c.auth.Secrets(), func(s string) bool { return s == "client_credentials" || s == "me" }) {
+				t.Errorf("the secrets are %q", c.auth.Secrets())
+			}
+			now = now.Add(2 * time.Hour) // the token has ended
+			if _, _, err := post(t, rt, "{}"); err != nil || len(p.asked) != want+1 {
+				t.Errorf("after its end another token is asked for: %d times, %v", len(p.asked), err)
+			}
+		})
+	}
+}
+
+// TestRefusedOnce: a token that is refused again and again is renewed once for a request, and the partner's words
+// arrive.
+func TestRefusedOnce(t *testing.T) {
+	no := strings.Repeat(" ", 20<<10) + `{"code":"602"}`
+	for text, asked := range map[string]int{`{"code":"602"}`: 2, no: 1} {
+		p := &exchanger{answer: `{"access_token":"tok#"}`, header: "Nothing", refuse: text}
+		rt := transport.New(transport.Options{Network: p, Auth: destination.Exchange(destination.Grant{
+			URL: "https://id.example/token", Refused: []string{`"602"`}})})
+		if _, got, err := post(t, rt, "{}"); err != nil || got != text || len(p.asked) != asked {
+			t.Errorf("asked for %d tokens, want %d: %d bytes, %v", len(p.asked), asked, len(got), err)
 		}
 	}
 }

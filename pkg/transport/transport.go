@@ -14,7 +14,9 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -39,8 +41,8 @@ type Options struct {
 	// Gzip compresses request bodies of at least GzipFrom bytes.
 	Gzip     bool
 	GzipFrom int // 0: 1 KiB
-	// Now tells when a token ends that Auth asks for. nil: a token is used until it is
-	// refused.
+	// Now tells when a token ends that Auth asks for, and signatures the time. nil: a token is used until it is
+	// refused, and no time is signed.
 	Now func() time.Time
 	// Secret is told the tokens that were given, so that nobody prints them. It is called by
 	// many goroutines.
@@ -66,7 +68,7 @@ func New(o Options) http.RoundTripper {
 		}
 		rt = &compressor{rt, from}
 	}
-	id := &identity{next: rt, auth: o.Auth, agent: o.UserAgent}
+	id := &identity{next: rt, auth: o.Auth, agent: o.UserAgent, now: o.Now}
 	if g := o.Auth.Grant(); g != nil {
 		id.tokens = &tokens{next: rt, grant: g, now: o.Now, learned: o.Secret, kept: o.Kept, said: o.Saying}
 	}
@@ -153,7 +155,8 @@ type identity struct {
 	next   http.RoundTripper
 	auth   destination.Auth
 	agent  string
-	tokens *tokens // nil: no token is asked for
+	now    func() time.Time // nil: the zero time
+	tokens *tokens          // nil: no token is asked for
 }
 
 func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -164,7 +167,11 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		header := req.Header
 		req = req.WithContext(req.Context()) // a shallow copy: the caller's headers stay without secrets
 		req.Header = header.Clone()
-		t.auth.Apply(req)
+		var now time.Time
+		if t.now != nil {
+			now = t.now()
+		}
+		t.auth.Apply(req, now, nonce)
 	}
 	send := t.next.RoundTrip
 	if t.tokens != nil {
@@ -175,6 +182,13 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, clean(err)
 	}
 	return resp, nil
+}
+
+// nonce is a text that no other request has.
+func nonce() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // clean takes the URL out of network errors, since it may hold a credential.

@@ -26,6 +26,35 @@ func request(t *testing.T, url, body string) *http.Request {
 	return req
 }
 
+// TestSignedWithTheTime: a signature may need the request, the time, and what no other request has.
+func TestSignedWithTheTime(t *testing.T) {
+	c := &transport.Capture{Answer: "{}"}
+	rt := transport.New(transport.Options{Network: c, Now: func() time.Time { return time.Unix(1714979289, 0).UTC() },
+		Auth: destination.QueryAuth("key", "k").And(destination.SignRequest(func(s *destination.Signing) {
+			s.Header.Set("X-Signed", strings.Join([]string{s.Method, s.URL.RequestURI(), string(s.Body),
+				s.Now.Format(time.RFC3339)}, " "))
+			s.Header.Set("X-Nonce", s.Nonce())
+		}))})
+	nonces := map[string]bool{}
+	for range 3 {
+		resp, err := rt.RoundTrip(request(t, "https://api.example/import", `[1]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		h := c.Take()[0].Header
+		if got := h.Get("X-Signed"); got != "POST /import?key=k [1] 2024-05-06T07:08:09Z" {
+			t.Errorf("signed %q", got)
+		}
+		nonces[h.Get("X-Nonce")] = true
+	}
+	for n := range nonces {
+		if len(nonces) != 3 || len(n) != 32 {
+			t.Errorf("the nonces are %v", nonces)
+		}
+	}
+}
+
 func TestCredentialsStayBelowTheHook(t *testing.T) {
 	seen := make(chan *http.Request, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
