@@ -370,6 +370,53 @@ func verdictCases() []declaredCase {
 				"rejected refused too bad"},
 		},
 		{
+			"verdicts by id, of several events of one", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByID("failed", "who", "why", "user")),
+			[]string{track("1", `{}`), track("1", `{}`), track("2", `{}`)},
+			[]string{`200 {"failed":[{"who":"u 1","why":"no"}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 1"},{"user":"u 2"}]`},
+			[]string{"rejected refused no", "rejected refused no", "delivered"},
+		},
+		{
+			"verdicts by the members of an object", a().Post("/v1", body.Batch("ids", body.From("user"))).
+				Verdicts(destination.ByID("data.errors", "", "2008", ".")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"data":{"errors":{"u 2":{"2008":"nobody"}}}}`},
+			[]string{`POST /v1 {"ids":["u 1","u 2"]}`}, []string{"delivered", "rejected refused nobody"},
+		},
+		{
+			"no verdicts in an empty object", a().Post("/v1", body.Batch("ids", body.From("user"))).
+				Verdicts(destination.ByID("data.errors", "", "2008", ".")),
+			[]string{track("1", `{}`)}, []string{`200 {"data":{"errors":{}}}`},
+			[]string{`POST /v1 {"ids":["u 1"]}`}, []string{"delivered"},
+		},
+		{
+			"verdicts by the members of an object, which are indexes",
+			a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByIndex("errors", "", "")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"errors":{"0":["too bad"]}}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{`rejected refused ["too bad"]`, "delivered"},
+		},
+		{
+			"verdicts by any member", a().Post("/v1", body.Items(body.Object(body.Same("user"), body.Spread("data")))).
+				Verdicts(destination.ByID("errors", "", "", "*")),
+			[]string{track("1", `{"data":{"mail":"a@b.c","name":"x"}}`), track("2", `{"data":{"mail":"d@e.f"}}`),
+				track("3", `{"data":{"mail":"d@e.f"}}`)},
+			[]string{`200 {"errors":{"d@e.f":"no"}}`},
+			[]string{`POST /v1 [{"user":"u 1","mail":"a@b.c","name":"x"},{"user":"u 2","mail":"d@e.f"},` +
+				`{"user":"u 3","mail":"d@e.f"}]`},
+			[]string{"delivered", `rejected refused "no"`, `rejected refused "no"`},
+		},
+		{
+			"verdicts by any member, which may be two",
+			a().Post("/v1", body.Items(body.Object(body.Same("user"), body.Spread("data")))).
+				Verdicts(destination.ByID("errors", "", "", "*")),
+			[]string{track("1", `{"data":{"mail":"x"}}`), track("2", `{"data":{"name":"x"}}`)},
+			[]string{`200 {"errors":{"x":"no"}}`},
+			[]string{`POST /v1 [{"user":"u 1","mail":"x"},{"user":"u 2","name":"x"}]`},
+			[]string{`retry unexpected it is a success with errors of no event of the request: errors is {"x":"no"}`,
+				`retry unexpected it is a success with errors of no event of the request: errors is {"x":"no"}`},
+		},
+		{
 			"verdicts by index, where the others were taken", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
 				Verdicts(destination.ByIndex("errors", "index", "message").OthersTaken()),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"index":1,"message":"too bad"}]}`},

@@ -134,22 +134,23 @@ func (j *Job) lists(page *Answer) bool {
 // an error that matches no item.
 func (j *Job) judge(page *Answer, items index, find finder, rs []Result) (nobodys Result) {
 	for e := range at(page.JSON, j.Verdicts.list).Elements() {
-		i := -1
+		var meant []int
 		if name, ok := j.name(at(e, j.Payload)); ok {
-			i = items.of(name)
+			meant = items[name]
 		}
-		if i < 0 {
-			i = find(at(e, j.Verdicts.name))
+		if len(meant) == 0 {
+			meant = find(at(e, j.Verdicts.name))
+		}
+		if len(rs) == 1 {
+			meant = []int{0}
 		}
 		r := Result{Outcome: Rejected, Reason: Refused, Status: page.Status,
 			Detail: Cut(cmp.Or(j.Verdicts.words(e), string(e.Raw())), 400)}
-		switch {
-		case i >= 0:
-			rs[i] = r
-		case len(rs) == 1:
-			rs[0] = r
-		default:
+		if len(meant) == 0 {
 			nobodys = r
+		}
+		for _, i := range meant {
+			rs[i] = r
 		}
 	}
 	return nobodys

@@ -24,55 +24,76 @@ type Verdicts struct {
 	count               string
 }
 
-// finder returns the index of the item that a value in an error names; -1: none.
-type finder func(v event.Value) int
+// finder returns the indexes of the items that a value in an error names.
+type finder func(v event.Value) []int
 
 // refusals is a list of the items that were refused for one reason.
 type refusals struct{ path, inItem string }
 
 // ByIndex reads errors that name an item by its index, such as {"errors": [{"index": 3, "message": "…"}]}. It
 // takes the path of the list, and the paths in each error of the index, which counts from 0, and of the message;
-// the texts at several message paths, separated by blanks, are joined. An answer that is no success has refused
+// the texts at several message paths, separated by blanks, are joined. With "" for the index the errors are members of
+// an object, {"errors": {"3": {"message": "…"}}}. An answer that is no success has refused
 // the whole request, so the items that no error names are sent again: see [Verdicts.OthersTaken].
 func ByIndex(list, index, message string) Verdicts {
 	return Verdicts{list: list, name: index, message: message, find: func(b *Batch) finder {
-		return func(v event.Value) int { return indexIn(b, v.Text()) }
+		return func(v event.Value) []int { return indexIn(b, v.Text()) }
 	}}
 }
 
 // ByID is [ByIndex] for errors that name the item by the value at a path in it, or by its insert id when inItem is
-// "".
+// "". With "." the item itself is that value, and with "*" any of its members is.
 func ByID(list, id, message, inItem string) Verdicts {
 	return Verdicts{list: list, name: id, message: message, find: func(b *Batch) finder {
+		if inItem == "*" {
+			items := b.mentioned()
+			return func(v event.Value) []int { return items[v.Text()] }
+		}
 		items := b.named(func(d *Delivery) (name string, ok bool) {
 			if inItem == "" {
 				return d.InsertID, true
 			}
 			item, err := d.value()
-			return at(item, inItem).Text(), err == nil
+			return at(item, strings.TrimPrefix(inItem, ".")).Text(), err == nil
 		})
-		return func(v event.Value) int { return items.of(v.Text()) }
+		return func(v event.Value) []int { return items[v.Text()] }
 	}}
 }
 
-// index holds the indexes of items by a name of theirs.
-type index map[string]int
-
-// of returns the index of the first item of a name; -1: there is none.
-func (x index) of(name string) int {
-	if i, ok := x[name]; ok {
-		return i
-	}
-	return -1
-}
+// index holds the indexes of items by a name of theirs, which several may have.
+type index map[string][]int
 
 // named are the items of a batch by a name; ok is false for an item that has none.
 func (b *Batch) named(name func(d *Delivery) (name string, ok bool)) index {
 	x := make(index, len(b.Deliveries))
-	for i := len(b.Deliveries) - 1; i >= 0; i-- { // of several the first remains
-		if n, ok := name(b.Deliveries[i]); ok {
-			x[n] = i
+	for i, d := range b.Deliveries {
+		if n, ok := name(d); ok {
+			x[n] = append(x[n], i)
 		}
+	}
+	return x
+}
+
+// mentioned are the items of a batch by the values of their members. A value that stands under several names may mean
+// somebody else: it names nobody.
+func (b *Batch) mentioned() index {
+	x, under, ambiguous := index{}, map[string]string{}, map[string]bool{}
+	for i, d := range b.Deliveries {
+		item, err := d.value()
+		if err != nil {
+			continue
+		}
+		for k, v := range item.Members() {
+			text, key := v.Text(), k.Text()
+			if other, known := under[text]; known && other != key {
+				ambiguous[text] = true
+			}
+			under[text] = key
+			x[text] = append(x[text], i)
+		}
+	}
+	for text := range ambiguous {
+		delete(x, text)
 	}
 	return x
 }
@@ -81,13 +102,13 @@ func (b *Batch) named(name func(d *Delivery) (name string, ok bool)) index {
 // in it is the index.
 func ByPointer(list, pointer, message string) Verdicts {
 	return Verdicts{list: list, name: pointer, message: message, find: func(b *Batch) finder {
-		return func(v event.Value) int {
+		return func(v event.Value) []int {
 			for part := range strings.FieldsFuncSeq(v.Text(), func(r rune) bool { return strings.ContainsRune("/.[]", r) }) {
 				if _, err := strconv.ParseUint(part, 10, 31); err == nil {
 					return indexIn(b, part)
 				}
 			}
-			return -1
+			return nil
 		}
 	}}
 }
@@ -242,12 +263,12 @@ func (d *Declared) Statuses(rules ...StatusRule) *Declared {
 	return d
 }
 
-func indexIn(b *Batch, text string) int {
+func indexIn(b *Batch, text string) []int {
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil || int(n) >= len(b.Deliveries) {
-		return -1
+		return nil
 	}
-	return int(n)
+	return []int{int(n)}
 }
 
 // OthersTaken says that the partner has accepted the items that no error names, whatever the status of the answer.
@@ -264,11 +285,12 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 		return v.listed(a, b)
 	}
 	errs := at(a.JSON, v.list)
-	if errs.Kind() == event.Array && errs.Len() > 0 {
+	keyed := errs.Kind() == event.Object && v.find != nil && v.name == "" // its members' names are the items'
+	if (errs.Kind() == event.Array || keyed) && errs.Len() > 0 {
 		if rs := v.named(a, errs, b); rs != nil || !a.OK() {
 			return rs
 		}
-	} else if !a.OK() || v.find != nil && (errs.Nullish() || errs.Kind() == event.Array) {
+	} else if !a.OK() || v.find != nil && (errs.Nullish() || errs.Kind() == event.Array || keyed) {
 		return nil
 	}
 	words := "it does not say of this request's events what became of each: "
@@ -293,13 +315,19 @@ func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 		return v.each(a, errs, b)
 	}
 	rs, find := v.others(a, b), v.find(b)
-	for e := range errs.Elements() {
-		i := find(at(e, v.name))
-		if i < 0 {
+	for e := errs.Cursor(); e.Next(); {
+		name, e := e.Key(), e.Value()
+		if errs.Kind() == event.Array {
+			name = at(e, v.name)
+		}
+		meant := find(name)
+		if len(meant) == 0 {
 			return nil
 		}
-		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status,
-			Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
+		for _, i := range meant {
+			rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status,
+				Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
+		}
 	}
 	return rs
 }
