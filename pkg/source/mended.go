@@ -18,7 +18,7 @@ import (
 const (
 	mostPages    = 1 << 20
 	mostPageSize = 256 << 20
-	mostFooter   = 256 << 20
+	mostFooter   = 64 << 20
 	pageHead     = 16 << 20 // a page's own metadata, including statistics
 )
 
@@ -214,8 +214,8 @@ const (
 func newPage(fields []member, codec format.CompressionCodec) (p page, err error) {
 	value := func(id int64) int64 { f, _ := find(fields, id); return f.number() }
 	plain, packed := value(2), value(3)
-	if plain < 0 || packed < 0 || plain > mostPageSize {
-		return p, fmt.Errorf("a page has %d bytes; at most %d are read", plain, mostPageSize)
+	if most := max(plain, packed); plain < 0 || packed < 0 || most > mostPageSize {
+		return p, fmt.Errorf("a page has %d bytes; at most %d are read", most, mostPageSize)
 	}
 	p = page{packed: packed, size: packed}
 	if codec == format.Lz4 || codec == format.Lz4Raw {
@@ -337,6 +337,9 @@ func (m *mended) unpack(i int) ([]byte, error) {
 	copy(data, packed[:p.levels])
 	if err := unLZ4(data[p.levels:], packed[p.levels:], p.codec == format.Lz4Raw); err != nil {
 		return nil, fmt.Errorf("a page packed with LZ4 is damaged: %w", err)
+	}
+	if len(data) > mostKept {
+		m.cache = [len(m.cache)]unpacked{}
 	}
 	m.cache[m.next] = unpacked{i + 1, data}
 	m.next = (m.next + 1) % len(m.cache)

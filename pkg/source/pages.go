@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -12,13 +13,21 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// leastWidth is how many bytes of memory a value takes at least, also where equal ones take none in the file.
-const leastWidth = 4
+const (
+	// leastWidth is how many bytes of memory a value takes at least, also where equal ones take none in the file.
+	leastWidth = 4
+	// tableMemory is what the pages of a table take at once at most: one and the dictionary of each column. Checking
+	// a page takes another of [mostPageSize] for a moment.
+	tableMemory = 768 << 20
+	// mostNames is how many bytes the names of all columns have at most: they are in the JSON of each row.
+	mostNames = 16 << 20
+)
 
 // guarded reads a Parquet file for the library, which takes the sizes in it at their word: those of a page, the number
 // of its values, and what its compressed data says of itself. So no byte of a page's header is given to the library
@@ -30,6 +39,10 @@ type guarded struct {
 	mu     sync.Mutex
 	chunks []*guardedChunk // by where they start
 	ends   []int64         // the last end of a chunk, up to this one
+	group  int             // the row group that is read
+	held   int64           // bytes of memory for its pages
+	packed []byte          // memory for a page
+	unpack unpacker
 }
 
 // guardedChunk is a column in a row group. Its pages follow each other.
@@ -38,44 +51,66 @@ type guardedChunk struct {
 	next       int64 // the header of the first page that was not checked
 	err        error // what is wrong with that
 	asleep     bool  // not checked before something is read at its start
+	covered    bool  // another chunk has the same pages
 	codec      format.CompressionCodec
-	width      int64 // bytes of memory for a value
+	column     *guardedColumn
+	group      int
+	dictionary int64 // bytes of memory for it
+	largest    int64 // and for the largest page
+	behind     *guardedChunk
+}
+
+// guardedColumn is what the schema says of the values of a column.
+type guardedColumn struct {
+	kind                   parquet.Kind
+	width                  int64 // bytes of memory for a value
+	repetition, definition int
+}
+
+// leafColumns lists the columns that have values.
+func leafColumns(c *parquet.Column, list []*guardedColumn) []*guardedColumn {
+	if !c.Leaf() {
+		for _, child := range c.Columns() {
+			list = leafColumns(child, list)
+		}
+		return list
+	}
+	g := &guardedColumn{kind: c.Type().Kind(), width: leastWidth, repetition: c.MaxRepetitionLevel(),
+		definition: c.MaxDefinitionLevel()}
+	switch g.kind {
+	case parquet.Int64, parquet.Double:
+		g.width = 8
+	case parquet.Int96:
+		g.width = 12
+	case parquet.FixedLenByteArray:
+		g.width = max(int64(c.Type().Length()), leastWidth)
+	}
+	return append(list, g)
 }
 
 // watch begins with the checks of the file's pages. Without it none of them can be read.
-func (g *guarded) watch(m *format.FileMetaData) {
-	var widths []int64
-	for i, e := range m.Schema {
-		switch {
-		case i == 0 || e.NumChildren.V > 0: // a group
-		case e.Type.V == format.FixedLenByteArray:
-			widths = append(widths, max(int64(e.TypeLength.V), leastWidth))
-		default:
-			widths = append(widths, leastWidth)
-		}
-	}
-	for _, group := range m.RowGroups {
-		for i := range group.Columns {
+func (g *guarded) watch(f *parquet.File) {
+	m, columns := f.Metadata(), leafColumns(f.Root(), nil)
+	for k, group := range m.RowGroups {
+		for i := range min(len(group.Columns), len(columns)) {
 			c := &group.Columns[i].MetaData
 			start := cmp.Or(c.DictionaryPageOffset, c.DataPageOffset)
 			if start < 0 || c.TotalCompressedSize <= 0 {
 				continue
 			}
-			chunk := guardedChunk{start: start, next: start, end: g.size, width: leastWidth, codec: c.Codec}
+			chunk := guardedChunk{start: start, next: start, end: g.size, column: columns[i], codec: c.Codec, group: k}
 			if first := m.RowGroups[0].Columns; i < len(first) {
 				chunk.codec = first[i].MetaData.Codec // as which the library unpacks all pages of a column
 			}
 			if c.TotalCompressedSize < g.size-start {
 				chunk.end = start + c.TotalCompressedSize
 			}
-			if i < len(widths) {
-				chunk.width = widths[i]
-			}
 			g.chunks = append(g.chunks, &chunk)
 			if data := c.DataPageOffset; data > start && data < chunk.end {
 				// A search for a row begins there. It is often wrong, where nobody searches.
 				behind := chunk
 				behind.start, behind.next, behind.asleep = data, data, true
+				chunk.behind = &behind
 				g.chunks = append(g.chunks, &behind)
 			}
 		}
@@ -108,13 +143,16 @@ func (g *guarded) check(from, to int64) (int64, error) {
 	})
 	for i := behind - 1; i >= 0 && g.ends[i] > from; i-- {
 		c := g.chunks[i]
-		if c.asleep = c.asleep && c.start != from; c.asleep {
+		if c.asleep = c.asleep && c.start != from; c.asleep || c.covered {
 			continue
 		}
 		for c.err == nil && c.next < min(to, c.end) {
 			var size int64
 			if size, c.err = g.page(c); c.err == nil {
 				c.next += size
+				if c.behind != nil && c.next == c.behind.start && c.behind.err == nil {
+					c.behind.covered = true
+				}
 			}
 		}
 		if c.err != nil && c.next < to {
@@ -139,33 +177,128 @@ func (g *guarded) page(c *guardedChunk) (int64, error) {
 		return 0, fmt.Errorf("a page has %d bytes; at most %d are read", plain, mostPageSize)
 	case packed > c.end-c.next-int64(n):
 		return 0, fmt.Errorf("a page has %d bytes, and its column no more than %d are left", packed, c.end-c.next-int64(n))
+	case packed > mostPageSize:
+		return 0, fmt.Errorf("a page has %d bytes; at most %d are read", packed, mostPageSize)
 	}
-	levels, isPacked := int64(0), true
 	for _, f := range fields {
-		if f.kind != thriftStruct {
+		if f.kind != thriftStruct || f.id != v1Header && f.id != dictionaryHeader && f.id != v2Header {
 			continue
 		}
 		inner, _, bad := splitStruct(f.raw)
 		if bad != nil || !distinct(inner) {
 			return 0, errThrift
 		}
-		number := func(id int64) int64 { in, _ := find(inner, id); return in.number() }
-		if most := mostPageSize / c.width; number(1) > most {
-			return 0, fmt.Errorf("a page has %d values; at most %d are read", number(1), most)
+		if err := g.values(c, f.id, inner, c.next+int64(n), packed, plain); err != nil {
+			return 0, err
 		}
-		if f.id == v2Header {
-			flag, is := find(inner, 7)
-			levels, isPacked = number(5)+number(6), !is || flag.kind != thriftFalse
-		}
-	}
-	if levels < 0 || levels > packed {
-		return 0, errThrift
-	}
-	if isPacked {
-		at := c.next + int64(n) + levels
-		err = checkPacked(c.codec, io.NewSectionReader(g.at, at, packed-levels))
 	}
 	return int64(n) + packed, err
+}
+
+// values checks the data of a page with a header of this kind.
+func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packed, plain int64) error {
+	number := func(id int64) int64 { in, _ := find(header, id); return in.number() }
+	p := pageValues{kind: c.column.kind, count: number(1), encoding: format.Encoding(number(2))}
+	if most := mostPageSize / c.column.width; p.count < 0 || p.count > most {
+		return fmt.Errorf("a page has %d values; at most %d are read", p.count, most)
+	}
+	levels, isPacked := [2]int64{}, true
+	switch kind {
+	case v1Header:
+		p.levels = [2]level{{c.column.repetition, format.Encoding(number(4))},
+			{c.column.definition, format.Encoding(number(3))}}
+	case dictionaryHeader:
+		if p.encoding == format.PlainDictionary {
+			p.encoding = format.Plain
+		}
+	case v2Header:
+		p.encoding = format.Encoding(number(4))
+		p.levels = [2]level{{c.column.repetition, format.RLE}, {c.column.definition, format.RLE}}
+		flag, is := find(header, 7)
+		levels, isPacked = [2]int64{number(6), number(5)}, !is || flag.kind != thriftFalse
+		for i, size := range levels {
+			if size < 0 || size > packed {
+				return errThrift
+			}
+			data, err := g.read(at, size)
+			if err == nil {
+				err = p.checkLevels(p.levels[i], data)
+			}
+			if err != nil {
+				return err
+			}
+			at, packed = at+size, packed-size
+			p.levels[i].most = 0
+		}
+	}
+	size, beside, err := plain, plain, error(nil)
+	if codec := c.codec; !p.expands() {
+		if isPacked {
+			err = checkPacked(codec, io.NewSectionReader(g.at, at, packed))
+		}
+	} else {
+		size, beside, err = g.unpackedValues(&p, codec, isPacked, at, packed)
+	}
+	if err != nil {
+		return err
+	}
+	return g.hold(c, kind == dictionaryHeader, max(plain, size)+beside+packed+p.count*(c.column.width+2))
+}
+
+// unpackedValues unpacks the data of a page and returns its length, and how many bytes its values take beside it.
+func (g *guarded) unpackedValues(
+	p *pageValues, codec format.CompressionCodec, isPacked bool, at, packed int64,
+) (size, beside int64, err error) {
+	if isPacked && packed > 0 {
+		if err := checkPacked(codec, io.NewSectionReader(g.at, at, packed)); err != nil {
+			return 0, 0, err
+		}
+	}
+	data, err := g.read(at, packed)
+	if err == nil && isPacked && packed > 0 {
+		data, err = g.unpack.page(codec, data)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	rest, err := p.cutLevels(data)
+	if err == nil {
+		beside, err = p.memory(rest)
+	}
+	return int64(len(data)), beside, err
+}
+
+// read reads bytes of the file. They are valid until the next call.
+func (g *guarded) read(at, size int64) ([]byte, error) {
+	buf := g.packed
+	if size > int64(cap(buf)) {
+		if buf = make([]byte, size); size <= mostKept {
+			g.packed = buf
+		}
+	}
+	n, err := g.at.ReadAt(buf[:size], at)
+	if int64(n) == size {
+		return buf[:n], nil
+	}
+	return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+}
+
+// hold counts the memory of a page, and of all that are held with it: the dictionary and a page of each column of the
+// row group.
+func (g *guarded) hold(c *guardedChunk, dictionary bool, size int64) error {
+	if g.group != c.group {
+		g.group, g.held = c.group, 0
+	}
+	part := &c.largest
+	if dictionary {
+		part = &c.dictionary
+	}
+	g.held -= min(g.held, *part)
+	*part = max(*part, size)
+	if g.held += *part; g.held > tableMemory {
+		return fmt.Errorf("the pages of its columns take more than %d MiB at once, the most that is read", tableMemory>>20)
+	}
+	return nil
 }
 
 // distinct says whether no field is there twice: readers do not agree which one counts.
@@ -176,6 +309,54 @@ func distinct(fields []member) bool {
 		}
 	}
 	return true
+}
+
+// unpacker unpacks the data of pages. Its memory is used again.
+type unpacker struct {
+	zstd  *zstd.Decoder
+	plain []byte
+}
+
+// mostKept is the size of a buffer that is kept for the next page.
+const mostKept = 4 << 20
+
+// page unpacks the data of a page, which was checked by [checkPacked]. It is valid until the next call.
+func (u *unpacker) page(codec format.CompressionCodec, data []byte) (plain []byte, err error) {
+	switch codec {
+	case format.Snappy:
+		plain, err = s2.Decode(u.plain[:cap(u.plain)], data)
+	case format.Zstd:
+		if u.zstd == nil {
+			if u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+				zstd.WithDecoderMaxMemory(mostPageSize)); err != nil {
+				return nil, err
+			}
+		}
+		plain, err = u.zstd.DecodeAll(data, u.plain[:0])
+	case format.Gzip:
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(bytes.NewReader(data)); err == nil {
+			plain, err = u.all(z)
+		}
+	case format.Brotli:
+		plain, err = u.all(brotli.NewReader(bytes.NewReader(data)))
+	default:
+		return data, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the packed data of a page is damaged: %w", err)
+	}
+	if cap(plain) <= mostKept {
+		u.plain = plain
+	}
+	return plain, nil
+}
+
+// all reads a stream, which is known to be no longer than a page.
+func (u *unpacker) all(in io.Reader) ([]byte, error) {
+	out := bytes.NewBuffer(u.plain[:0])
+	_, err := io.Copy(out, io.LimitReader(in, mostPageSize))
+	return out.Bytes(), err
 }
 
 // checkPacked returns an error if the compressed data of a page unpacks to more than a page may have, whatever the
@@ -266,8 +447,16 @@ func zstdLength(in io.ReaderAt) (plain int64, err error) {
 func openGuarded(at io.ReaderAt, size int64) (*parquet.File, error) {
 	g := &guarded{at: at, size: size}
 	f, err := parquet.OpenFile(g, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err == nil {
-		g.watch(f.Metadata())
+	if err != nil {
+		return nil, err
 	}
-	return f, err
+	names := 0
+	for _, e := range f.Metadata().Schema {
+		names += len(e.Name)
+	}
+	if names > mostNames {
+		return nil, fmt.Errorf("the names of the columns have %d bytes; at most %d are read", names, mostNames)
+	}
+	g.watch(f)
+	return f, nil
 }

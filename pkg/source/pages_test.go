@@ -13,7 +13,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -32,30 +31,45 @@ func v1Page(plain, values int32, data []byte) thinPage {
 		CompressedPageSize: int32(len(data)), DataPageHeader: some(format.DataPageHeader{NumValues: values})}, data}
 }
 
-// thinParquet is a file with one column of texts (or of bytes with a width), whose pages are in one row group, or each
-// in its own.
+// thinParquet is a file with one column of texts (or of bytes with a width), whose pages are in one row group.
 func thinParquet(t testing.TB, codec format.CompressionCodec, width int32, pages ...thinPage) []byte {
 	t.Helper()
-	file := []byte("PAR1")
-	var sum int64
-	for _, p := range pages {
-		head, err := thrift.Marshal(new(thrift.CompactProtocol), p.PageHeader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file = append(append(file, head...), p.data...)
-		sum += int64(p.UncompressedPageSize)
-	}
 	leaf := format.SchemaElement{Type: some(format.ByteArray), RepetitionType: some(format.Required), Name: "event"}
 	if width > 0 {
 		leaf.Type, leaf.TypeLength = some(format.FixedLenByteArray), some(width)
 	}
-	root := format.SchemaElement{Name: "r", NumChildren: some(int32(1))}
-	m := format.FileMetaData{Version: 1, NumRows: 1, Schema: []format.SchemaElement{root, leaf},
-		RowGroups: []format.RowGroup{{NumRows: 1, TotalByteSize: sum, Columns: []format.ColumnChunk{{
-			MetaData: format.ColumnMetaData{Type: leaf.Type.V, Encoding: []format.Encoding{format.Plain}, Codec: codec,
-				PathInSchema: []string{"event"}, NumValues: 1, TotalUncompressedSize: sum,
-				TotalCompressedSize: int64(len(file) - 4), DataPageOffset: 4}}}}}}
+	return thinTable(t, codec, 1, []format.SchemaElement{leaf}, pages)
+}
+
+// thinTable is a file with one row group, with these columns and the pages of each.
+func thinTable(
+	t testing.TB, codec format.CompressionCodec, rows int64, leaves []format.SchemaElement, columns ...[]thinPage,
+) []byte {
+	t.Helper()
+	file := []byte("PAR1")
+	group := format.RowGroup{NumRows: rows}
+	for i, pages := range columns {
+		at := int64(len(file))
+		c := format.ColumnMetaData{Type: leaves[i].Type.V, Encoding: []format.Encoding{format.Plain}, Codec: codec,
+			PathInSchema: []string{leaves[i].Name}, NumValues: rows, DataPageOffset: at}
+		for _, p := range pages {
+			head, err := thrift.Marshal(new(thrift.CompactProtocol), p.PageHeader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Type == format.DictionaryPage {
+				c.DictionaryPageOffset, c.DataPageOffset = at, at+int64(len(head)+len(p.data))
+			}
+			file = append(append(file, head...), p.data...)
+			c.TotalUncompressedSize += int64(p.UncompressedPageSize)
+		}
+		c.TotalCompressedSize = int64(len(file)) - at
+		group.TotalByteSize += c.TotalUncompressedSize
+		group.Columns = append(group.Columns, format.ColumnChunk{MetaData: c})
+	}
+	root := format.SchemaElement{Name: "r", NumChildren: some(int32(len(leaves)))}
+	m := format.FileMetaData{Version: 1, NumRows: rows, Schema: append([]format.SchemaElement{root}, leaves...),
+		RowGroups: []format.RowGroup{group}}
 	footer, err := thrift.Marshal(new(thrift.CompactProtocol), m)
 	if err != nil {
 		t.Fatal(err)
@@ -71,21 +85,30 @@ func readParquet(data []byte) (rows int, err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
+	if _, err = readFooter(bytes.NewReader(data), int64(len(data))); err != nil {
+		return 0, err
+	}
 	f, err := openGuarded(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return 0, err
 	}
-	buf := make([]parquet.Row, 8)
+	writer := rowWriter{most: DefaultMaxRecord}
+	var json []byte
 	for _, g := range f.RowGroups() {
-		r := g.Rows()
-		defer r.Close()
-		for err = nil; err == nil; {
-			var n int
-			n, err = r.ReadRows(buf)
-			rows += n
-		}
-		if !errors.Is(err, io.EOF) {
-			return rows, err
+		r := newTableRows(g, leafColumns(f.Root(), nil))
+		defer r.close()
+		for {
+			values, long, err := r.next(writer.most)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return rows, err
+			}
+			if json = writer.group(json[:0], f.Schema(), values, 0, 0); long || len(json) > writer.most {
+				return rows, errors.New("too long")
+			}
+			rows++
 		}
 	}
 	return rows, nil

@@ -125,7 +125,7 @@ func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 		}
 	}()
 	schema := f.Schema()
-	leaves := len(schema.Columns())
+	columns := leafColumns(f.Root(), nil)
 	r.take()
 	r.chunk.Start = from
 	var number int64 // number of the row group's first row
@@ -136,7 +136,7 @@ func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 			number += n
 			continue
 		}
-		stop, err := r.readGroup(group, schema, leaves, number, &done, &first)
+		stop, err := r.readGroup(group, schema, columns, number, &done, &first)
 		if stop || err != nil {
 			return err
 		}
@@ -193,59 +193,27 @@ func (r *reading) breaks(row int64, cause error) error {
 }
 
 func (r *reading) readGroup(
-	group parquet.RowGroup, schema *parquet.Schema, leaves int, number int64, done *int64, first *bool,
+	group parquet.RowGroup, schema *parquet.Schema, columns []*guardedColumn, number int64, done *int64, first *bool,
 ) (stop bool, err error) {
-	rows := group.Rows()
-	defer rows.Close()
-	buf := make([]parquet.Row, 64)
-	columns := make([][]parquet.Value, leaves)
+	rows := newTableRows(group, columns)
+	defer rows.close()
+	writer := rowWriter{most: r.max}
 	var json []byte
 	row := number
 	// The first row decides what the rows are, in every reading.
 	if !*first && *done > row {
-		if err := rows.SeekToRow(*done - number); err != nil {
+		if err := rows.seek(*done - number); err != nil {
 			return true, r.breaks(*done, err)
 		}
 		row = *done
 	}
 	for {
-		n, readErr := rows.ReadRows(buf)
+		values, long, readErr := rows.next(r.max)
 		if err := r.ctx.Err(); err != nil {
 			return true, err
 		}
 		if err := r.raw.fatal(); err != nil {
 			return true, r.breaks(*done, err)
-		}
-		for _, values := range buf[:n] {
-			for i := range columns {
-				columns[i] = columns[i][:0]
-			}
-			for _, v := range values {
-				if c := v.Column(); c >= 0 && c < leaves {
-					columns[c] = append(columns[c], v)
-				}
-			}
-			json = appendGroup(json[:0], schema, columns, 0, 0)
-			if *first {
-				if err := r.chooseColumns(json, fieldNames(schema)); err != nil {
-					return true, err
-				}
-				*first = false
-				if r.noted != nil {
-					r.noted(r.why)
-				}
-			}
-			row++
-			if row <= *done {
-				continue
-			}
-			r.addRow(json, row)
-			*done = row
-			if len(r.chunk.Records) >= chunkRecords || len(r.buf) >= chunkBytes {
-				if err := r.flushRows(); err != nil {
-					return true, err
-				}
-			}
 		}
 		if readErr == io.EOF {
 			return false, nil
@@ -253,22 +221,43 @@ func (r *reading) readGroup(
 		if readErr != nil {
 			return true, r.breaks(*done, readErr)
 		}
-		if n == 0 {
-			return true, r.breaks(*done, io.ErrNoProgress)
+		if row++; *first || row > *done {
+			json = writer.group(json[:0], schema, values, 0, 0)
 		}
-		if *done > row {
-			if err := rows.SeekToRow(min(*done-number, group.NumRows())); err != nil {
-				return true, r.breaks(*done, err)
+		if *first {
+			if err := r.chooseColumns(json, fieldNames(schema)); err != nil {
+				return true, err
 			}
-			row = number + min(*done-number, group.NumRows())
+			*first = false
+			if r.noted != nil {
+				r.noted(r.why)
+			}
 		}
+		if row > *done {
+			r.addRow(json, long, row)
+			*done = row
+			if len(r.chunk.Records) >= chunkRecords || len(r.buf) >= chunkBytes {
+				if err := r.flushRows(); err != nil {
+					return true, err
+				}
+			}
+			continue
+		}
+		if err := rows.seek(min(*done-number, group.NumRows())); err != nil {
+			return true, r.breaks(*done, err)
+		}
+		row = number + min(*done-number, group.NumRows())
 	}
 }
 
-func (r *reading) addRow(json []byte, row int64) {
+// addRow adds a row to the chunk. A long one has more values than a row of the most bytes can have.
+func (r *reading) addRow(json []byte, long bool, row int64) {
 	end := Position{r.object, row, 0}
-	if len(json) > r.max {
-		detail := fmt.Sprintf("the row has %d bytes; at most %d are read", len(json), r.max)
+	if long || len(json) > r.max {
+		detail := fmt.Sprintf("the row has more than %d bytes", r.max)
+		if long {
+			detail += fmt.Sprintf(", or more than %d values", mostRowValues)
+		}
 		r.add(Record{Raw: bytes.Clone(cut(json)), End: end, Err: &RecordError{TooLong, detail, r.name, row - 1, 0}})
 		return
 	}
@@ -362,19 +351,24 @@ func (r *reading) chooseColumns(row []byte, columns []string) error {
 	return nil
 }
 
-// appendGroup writes the members of a group. columns are the values of its leaves; def and rep are the levels of
-// the group.
-func appendGroup(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+// rowWriter writes rows as JSON. What is longer than the most bytes is not written to its end.
+type rowWriter struct{ most int }
+
+// group writes the members of a group. columns are the values of its leaves; def and rep are the levels of the group.
+func (w rowWriter) group(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
 	dst = append(dst, '{')
 	at, begun := 0, false
 	for _, f := range n.Fields() {
+		if len(dst) > w.most {
+			return dst
+		}
 		k := leavesOf(f)
 		if begun {
 			dst = append(dst, ',')
 		}
 		begun = true
 		dst = append(event.AppendQuoted(dst, f.Name()), ':')
-		dst = appendNode(dst, f, columns[at:at+k], def, rep)
+		dst = w.node(dst, f, columns[at:at+k], def, rep)
 		at += k
 	}
 	return append(dst, '}')
@@ -406,30 +400,30 @@ func defined(columns [][]parquet.Value) int {
 	return columns[0][0].DefinitionLevel()
 }
 
-func appendNode(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+func (w rowWriter) node(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
 	switch {
 	case n.Optional():
 		if defined(columns) <= def {
 			return append(dst, "null"...)
 		}
-		return appendPlain(dst, n, columns, def+1, rep)
+		return w.present(dst, n, columns, def+1, rep)
 	case n.Repeated():
-		return appendElements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
-			return appendPlain(dst, n, columns, def+1, rep+1)
+		return w.elements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
+			return w.present(dst, n, columns, def+1, rep+1)
 		})
 	}
-	return appendPlain(dst, n, columns, def, rep)
+	return w.present(dst, n, columns, def, rep)
 }
 
-// appendElements writes the elements of a repeated node.
-func appendElements(
+// elements writes the elements of a repeated node.
+func (w rowWriter) elements(
 	dst []byte, columns [][]parquet.Value, def, rep int, open, end byte, one func([]byte, [][]parquet.Value) []byte,
 ) []byte {
 	dst = append(dst, open)
 	if defined(columns) > def {
 		rest := append([][]parquet.Value(nil), columns...)
 		element := make([][]parquet.Value, len(columns))
-		for k := 0; len(rest[0]) > 0; k++ {
+		for k := 0; len(rest[0]) > 0 && len(dst) <= w.most; k++ {
 			for i, c := range rest {
 				n := min(1, len(c))
 				for n < len(c) && c[n].RepetitionLevel() > rep+1 {
@@ -446,8 +440,8 @@ func appendElements(
 	return append(dst, end)
 }
 
-// appendPlain writes a node that is present.
-func appendPlain(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+// present writes a node that is present.
+func (w rowWriter) present(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
 	if n.Leaf() {
 		if len(columns[0]) == 0 || columns[0][0].IsNull() {
 			return append(dst, "null"...)
@@ -460,24 +454,24 @@ func appendPlain(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep
 		inner := fields[0]
 		switch {
 		case isList(lt):
-			return appendElements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
+			return w.elements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
 				if !inner.Leaf() && len(inner.Fields()) == 1 {
-					return appendNode(dst, inner.Fields()[0], columns, def+1, rep+1)
+					return w.node(dst, inner.Fields()[0], columns, def+1, rep+1)
 				}
-				return appendPlain(dst, inner, columns, def+1, rep+1)
+				return w.present(dst, inner, columns, def+1, rep+1)
 			})
 		case isMap(lt) && !inner.Leaf() && len(inner.Fields()) == 2 && inner.Fields()[0].Leaf():
-			return appendElements(dst, columns, def, rep, '{', '}', func(dst []byte, columns [][]parquet.Value) []byte {
-				key := appendPlain(nil, inner.Fields()[0], columns[:1], def+1, rep+1)
+			return w.elements(dst, columns, def, rep, '{', '}', func(dst []byte, columns [][]parquet.Value) []byte {
+				key := w.present(nil, inner.Fields()[0], columns[:1], def+1, rep+1)
 				if len(key) == 0 || key[0] != '"' {
 					key = event.AppendQuoted(nil, key)
 				}
 				dst = append(append(dst, key...), ':')
-				return appendNode(dst, inner.Fields()[1], columns[1:], def+1, rep+1)
+				return w.node(dst, inner.Fields()[1], columns[1:], def+1, rep+1)
 			})
 		}
 	}
-	return appendGroup(dst, n, columns, def, rep)
+	return w.group(dst, n, columns, def, rep)
 }
 
 func isList(lt *format.LogicalType) bool { _, ok := lt.Value.(*format.ListType); return ok }
@@ -510,7 +504,11 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 			return appendFloat(dst, float64(halfFloat(binary.LittleEndian.Uint16(b))), 32)
 		}
 	case *format.DecimalType:
-		return appendDecimal(dst, unscaled(v), int(l.Scale))
+		// No writer has more digits, and writing millions of them takes hours.
+		if kind := v.Kind(); l.Scale <= 256 && (kind != parquet.ByteArray && kind != parquet.FixedLenByteArray ||
+			len(v.ByteArray()) <= 64) {
+			return appendDecimal(dst, unscaled(v), int(l.Scale))
+		}
 	case *format.UUIDType:
 		if b := v.ByteArray(); len(b) == 16 {
 			return fmt.Appendf(dst, `"%x-%x-%x-%x-%x"`, b[:4], b[4:6], b[6:8], b[8:10], b[10:])

@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // A minimal reader and writer of Thrift's compact protocol: it splits a struct into fields and joins them again
@@ -105,6 +106,37 @@ func listHead(b []byte) (kind byte, count, n int, err error) {
 
 // skipThrift returns how many bytes a value takes. A boolean that is a field takes none.
 func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
+	return new(thriftSkip).value(b, kind, field, depth)
+}
+
+// skipStruct returns how many bytes a struct takes.
+func skipStruct(b []byte, depth int) (int, error) { return new(thriftSkip).fields(b, depth) }
+
+// The most elements that all lists of a value have: each takes one byte at least, and a reader makes room for all of
+// them, for a struct some hundred bytes.
+const (
+	mostThriftStructs  = 1 << 19
+	mostThriftElements = 8 << 20
+)
+
+// thriftSkip passes over a value, and counts what it is made of.
+type thriftSkip struct{ structs, elements int }
+
+func (s *thriftSkip) count(kinds []byte, n int) error {
+	for _, kind := range kinds {
+		if kind == thriftStruct {
+			s.structs += n
+		} else {
+			s.elements += n
+		}
+	}
+	if s.structs > mostThriftStructs || s.elements > mostThriftElements {
+		return fmt.Errorf("the metadata has more than %d parts, the most that is read", mostThriftStructs)
+	}
+	return nil
+}
+
+func (s *thriftSkip) value(b []byte, kind byte, field bool, depth int) (int, error) {
 	if depth > thriftDepth {
 		return 0, errThrift
 	}
@@ -133,7 +165,7 @@ func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return skipMany(b, k, count, []byte{element}, depth)
+		return s.many(b, k, count, []byte{element}, depth)
 	case thriftMap:
 		count, k := binary.Uvarint(b)
 		if k <= 0 || count > uint64(len(b)) || count > 0 && k >= len(b) {
@@ -142,9 +174,9 @@ func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
 		if count == 0 {
 			return k, nil
 		}
-		return skipMany(b, k+1, int(count), []byte{b[k] >> 4, b[k] & 15}, depth)
+		return s.many(b, k+1, int(count), []byte{b[k] >> 4, b[k] & 15}, depth)
 	case thriftStruct:
-		return skipStruct(b, depth)
+		return s.fields(b, depth)
 	default:
 		return 0, errThrift
 	}
@@ -154,11 +186,14 @@ func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
 	return n, nil
 }
 
-// skipMany skips count times values of some kinds, beginning at n.
-func skipMany(b []byte, n, count int, kinds []byte, depth int) (int, error) {
+// many skips count times values of some kinds, beginning at n.
+func (s *thriftSkip) many(b []byte, n, count int, kinds []byte, depth int) (int, error) {
+	if err := s.count(kinds, count); err != nil {
+		return 0, err
+	}
 	for range count {
 		for _, kind := range kinds {
-			size, err := skipThrift(b[n:], kind, false, depth+1)
+			size, err := s.value(b[n:], kind, false, depth+1)
 			if err != nil {
 				return 0, err
 			}
@@ -168,7 +203,7 @@ func skipMany(b []byte, n, count int, kinds []byte, depth int) (int, error) {
 	return n, nil
 }
 
-func skipStruct(b []byte, depth int) (int, error) {
+func (s *thriftSkip) fields(b []byte, depth int) (int, error) {
 	n := 0
 	for n < len(b) {
 		head := b[n]
@@ -183,7 +218,7 @@ func skipStruct(b []byte, depth int) (int, error) {
 			}
 			n += k
 		}
-		size, err := skipThrift(b[n:], head&15, true, depth+1)
+		size, err := s.value(b[n:], head&15, true, depth+1)
 		if err != nil {
 			return 0, err
 		}
