@@ -225,20 +225,38 @@ func (o *sender) recover() error {
 		return err
 	}
 	for _, part := range left {
-		data, err := os.ReadFile(part)
-		if err != nil {
+		switch err := cutTorn(part, o.s.Compression); {
+		case errors.Is(err, errForeign):
+			continue
+		case err != nil:
 			return err
-		}
-		if whole := wholeFrames(data, o.s.Compression); whole < len(data) {
-			if err := os.Truncate(part, int64(whole)); err != nil {
-				return err
-			}
 		}
 		if err := os.Rename(part, part[:len(part)-len(".part")]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cutTorn cuts off the torn end of a part. What this package has not written is left as it is.
+func cutTorn(part, compression string) error {
+	if info, err := os.Lstat(part); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errForeign)
+	}
+	f, err := os.Open(part)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	whole, err := wholeFrames(f, info.Size(), compression)
+	if err != nil || whole == info.Size() {
+		return err
+	}
+	return os.Truncate(part, whole)
 }
 
 // Age implements [destination.Aging]: a part that is old enough is closed, whether more comes or not.

@@ -1,0 +1,116 @@
+package file
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// FuzzFrames: what is cut off a part is never whole, whatever is behind it, and no more memory is taken than for a
+// frame.
+func FuzzFrames(f *testing.F) {
+	for _, torn := range []string{"", "x", "\x28\xb5\x2f\xfd", "\x1f\x8b\x08", "\n", strings.Repeat("\x00", 4096)} {
+		f.Add([]byte(`{"type":"track"}`), []byte(torn))
+	}
+	f.Fuzz(func(t *testing.T, line, torn []byte) {
+		line = append(bytes.ReplaceAll(line, []byte("\n"), nil), '\n')
+		for _, compression := range []string{"none", "gzip", "zstd"} {
+			o := sender{s: &Settings{Compression: compression}}
+			var whole []byte
+			for range 3 {
+				packed, err := o.pack(line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				whole = append(whole, packed...)
+			}
+			all := append(bytes.Clone(whole), torn...)
+			n, err := wholeFrames(bytes.NewReader(all), int64(len(all)), compression)
+			if err == nil && n < int64(len(whole)) || n > int64(len(all)) {
+				t.Errorf("%s: %d bytes are kept, and %d of %d are whole: %v", compression, n, len(whole), len(all), err)
+			}
+			for cut := range len(whole) {
+				want := cut / (len(whole) / 3) * (len(whole) / 3)
+				if n, err := wholeFrames(bytes.NewReader(whole[:cut]), int64(cut), compression); n != int64(want) || err != nil {
+					t.Fatalf("%s, cut off after %d of %d bytes: %d are kept, %v", compression, cut, len(whole), n, err)
+				}
+				if cut > 2000 {
+					break
+				}
+			}
+		}
+	})
+}
+
+// TestHostileParts: a part that somebody else has put there, or that is damaged, takes no more memory than one of ours,
+// and what was not written here stays as it is.
+func TestHostileParts(t *testing.T) {
+	zeros := make([]byte, 1<<20)
+	squeezed := func(n int, compression string) []byte {
+		var b bytes.Buffer
+		if compression == "gzip" {
+			w := gzip.NewWriter(&b)
+			for range n {
+				_, _ = w.Write(zeros)
+			}
+			_ = w.Close()
+			return b.Bytes()
+		}
+		w, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			_, _ = w.Write(zeros)
+		}
+		_ = w.Close()
+		return b.Bytes()
+	}
+	wide := append(binary.LittleEndian.AppendUint32(nil, 0xfd2fb528), 0, 19<<3, 9, 0, 0, '\n') // a window of 512 MiB
+	for _, tc := range []struct {
+		name, compression string
+		data              []byte
+		foreign           bool
+		whole             int
+	}{
+		{"much in few bytes", "zstd", squeezed(1024, "zstd"), false, -1},
+		{"much in few bytes", "gzip", squeezed(1024, "gzip"), false, -1},
+		{"a large window", "zstd", wide, true, -1},
+		{"a large window behind a frame", "zstd", append(squeezed(1, "zstd"), wide...), true, -1},
+		{"a long line", "none", bytes.Repeat([]byte("x"), 64<<20), false, 0},
+		{"nothing but beginnings", "zstd", bytes.Repeat([]byte("\x28\xb5\x2f\xfd"), 1<<20), false, 0},
+		{"nothing but beginnings", "gzip", bytes.Repeat([]byte("\x1f\x8b"), 1<<20), false, 0},
+	} {
+		part := filepath.Join(t.TempDir(), "events-000001"+extension(tc.compression)+".part")
+		if err := os.WriteFile(part, tc.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := (&sender{s: &Settings{Path: filepath.Dir(part), Prefix: "events", Compression: tc.compression}}).recover()
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Errorf("%s, %s: %v", tc.name, tc.compression, err)
+		}
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 48 {
+			t.Errorf("%s, %s: %d MiB were allocated", tc.name, tc.compression, took)
+		}
+		name := part
+		if !tc.foreign {
+			name = strings.TrimSuffix(part, ".part")
+		}
+		if tc.whole < 0 {
+			tc.whole = len(tc.data)
+		}
+		if info, err := os.Stat(name); err != nil || info.Size() != int64(tc.whole) {
+			t.Errorf("%s, %s: %v, %v, want %d bytes", tc.name, tc.compression, info, err, tc.whole)
+		}
+	}
+}
