@@ -3,6 +3,7 @@ package cassettes_test
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -37,34 +38,44 @@ func contracts(t *testing.T) map[string]*standin.Contract {
 // Every number of a contract has its source: docs are addresses, and hosts are
 // well-formed patterns.
 func TestContractsNameTheirSources(t *testing.T) {
-	for slug, c := range contracts(t) {
-		docs := slices.Clone(c.Docs)
-		for _, e := range c.Endpoints {
-			docs = append(docs, e.Docs, e.MaxItems.Docs, e.MaxBytes.Docs, e.MaxItemBytes.Docs, e.Window.Docs)
-			if len(e.Success) == 0 {
-				t.Errorf("%s: %s does not say what a success looks like", slug, e.Path[0])
-			}
-			for _, x := range e.Success {
-				docs = append(docs, x.Docs)
-			}
-			for _, a := range e.Auth {
-				if a.Kind != "none" {
-					docs = append(docs, a.Docs)
-				}
+	all := contracts(t)
+	for _, slug := range slices.Sorted(maps.Keys(all)) {
+		t.Run(slug, func(t *testing.T) { checkSources(t, all[slug]) })
+	}
+}
+
+func checkSources(t *testing.T, c *standin.Contract) {
+	sources := map[string][]string{"the contract": c.Docs}
+	ask := func(where string, docs ...string) { sources[where] = append(sources[where], docs...) }
+	for _, a := range c.Auth {
+		ask("auth", a.Docs)
+	}
+	for _, e := range c.Endpoints {
+		where := "endpoint " + e.Path[0]
+		ask(where, e.Docs, e.MaxItems.Docs, e.MaxBytes.Docs, e.MaxItemBytes.Docs, e.Window.Docs)
+		if len(e.Success) == 0 {
+			t.Errorf("%s does not say what a success looks like", where)
+		}
+		for _, x := range e.Success {
+			ask(where+", success", x.Docs)
+		}
+		for _, a := range e.Auth {
+			if a.Kind != "none" {
+				ask(where+", auth", a.Docs)
 			}
 		}
-		for _, a := range c.Auth {
-			docs = append(docs, a.Docs)
-		}
-		for _, d := range docs {
+	}
+	for _, where := range slices.Sorted(maps.Keys(sources)) {
+		for _, d := range sources[where] {
 			if !strings.HasPrefix(d, "https://") {
-				t.Errorf("%s: %q is no address of documentation", slug, d)
+				t.Errorf("%s: %q is no address of documentation", where, d)
+				break // the others are its defaults
 			}
 		}
-		for _, h := range c.Hosts {
-			if _, err := filepath.Match(h, ""); err != nil {
-				t.Errorf("%s: host %q: %v", slug, h, err)
-			}
+	}
+	for _, h := range c.Hosts {
+		if _, err := filepath.Match(h, ""); err != nil {
+			t.Errorf("host %q: %v", h, err)
 		}
 	}
 }

@@ -16,12 +16,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -56,38 +56,43 @@ type sentItem struct {
 // Members that we add (insert ids) are no difference; members that we lack or
 // that differ are, unless they are on the destination's documented list.
 func TestAgreement(t *testing.T) {
-	all := map[string]destination.Destination{}
-	for _, d := range destinations.All() {
-		all[d.Info.Slug] = d
+	type row struct {
+		of string // "requests", or "pasted"
+		reference
 	}
-	agreed, totals := map[string]int{}, map[string]int{}
-	for _, file := range []string{"requests.jsonl", "pasted.jsonl"} {
-		readReferences(t, file, func(r reference) {
-			d, ok := all[r.Destination]
-			if !ok {
-				return
+	rows := map[string][]row{}
+	for _, of := range []string{"requests", "pasted"} {
+		readReferences(t, of+".jsonl", func(r reference) { rows[r.Destination] = append(rows[r.Destination], row{of, r}) })
+	}
+	compared := 0
+	for _, d := range destinations.All() {
+		list := rows[d.Info.Slug]
+		if len(list) == 0 {
+			continue
+		}
+		compared++
+		t.Run(d.Info.Slug, func(t *testing.T) {
+			agreed, totals := map[string]int{}, map[string]int{}
+			for _, r := range list {
+				if why := notCompared(r.reference); why != "" || len(r.Requests) == 0 && byDesign[r.Destination].more {
+					t.Logf("%s: not compared: %s", r.ID, why)
+					continue
+				}
+				key := strings.TrimSuffix(r.of+"/"+r.Destination+"."+r.Action, ".")
+				totals[key]++
+				if diff := compareReference(d, r.reference); diff != "" {
+					t.Errorf("%s: %s", r.ID, diff)
+					continue
+				}
+				agreed[key]++
 			}
-			if why := notCompared(r); why != "" || len(r.Requests) == 0 && byDesign[r.Destination].more {
-				t.Logf("%s: not compared: %s", r.ID, why)
-				return
+			for _, k := range slices.Sorted(maps.Keys(totals)) {
+				t.Logf("%s: %d of %d agree", k, agreed[k], totals[k])
 			}
-			key := file[:len(file)-6] + "/" + r.Destination
-			if r.Action != "" {
-				key += "." + r.Action
-			}
-			totals[key]++
-			if diff := compareReference(d, r); diff != "" {
-				t.Errorf("%s: %s", r.ID, diff)
-				return
-			}
-			agreed[key]++
 		})
 	}
-	if len(totals) == 0 {
+	if compared == 0 {
 		t.Error("nothing was compared")
-	}
-	for _, k := range slices.Sorted(maps.Keys(totals)) {
-		t.Logf("%s: %d of %d agree", k, agreed[k], totals[k])
 	}
 }
 
@@ -119,19 +124,13 @@ func readReferences(t *testing.T, file string, f func(r reference)) {
 // settingsOf turns Segment's settings into ours.
 func settingsOf(d destination.Destination, in map[string]any) map[string]any {
 	out := map[string]any{}
+	plain := func(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_", "")) }
 	for k, v := range in {
-		var b strings.Builder
-		for i, c := range k {
-			if unicode.IsUpper(c) && i > 0 {
-				b.WriteByte('_')
-			}
-			b.WriteRune(unicode.ToLower(c))
-		}
-		key := b.String()
-		f, ok := d.Settings.Field(key)
-		if !ok {
+		i := slices.IndexFunc(d.Settings.Fields, func(f setting.Field) bool { return plain(f.Key) == plain(k) })
+		if i < 0 {
 			continue
 		}
+		f := d.Settings.Fields[i]
 		if text, ok := v.(string); ok && len(f.Choices) > 0 {
 			word := strings.ToLower(strings.TrimSpace(strings.Map(func(c rune) rune {
 				if c > 0x2000 {
@@ -149,7 +148,7 @@ func settingsOf(d destination.Destination, in map[string]any) map[string]any {
 				v = word
 			}
 		}
-		out[key] = v
+		out[f.Key] = v
 	}
 	if _, ok := d.Settings.Field("access_token"); ok && out["access_token"] == nil {
 		out["access_token"] = "test-access-token" // what the references were made with

@@ -108,10 +108,17 @@ func filledIn(d destination.Destination) (subs []destination.Subscription) {
 	for _, a := range d.Actions {
 		var ms []mapping.Member
 		for _, f := range a.Fields {
-			if v := f.Default; !v.IsZero() {
+			fill := mapping.Literal("+15005550006")
+			if len(f.Choices) > 0 {
+				fill = mapping.Literal(f.Choices[0])
+			}
+			switch v := f.Default; {
+			case f.Required && !v.IsZero():
+				ms = append(ms, mapping.M(f.Key, mapping.If(v, v, fill)))
+			case f.Required:
+				ms = append(ms, mapping.M(f.Key, fill))
+			case !v.IsZero():
 				ms = append(ms, mapping.M(f.Key, v))
-			} else if f.Required {
-				ms = append(ms, mapping.M(f.Key, mapping.Literal("+15005550006")))
 			}
 			if f.Key == "email" && !f.Required {
 				ms = append(ms, mapping.M(f.Key, mapping.Literal("eva@example.com")))
@@ -210,57 +217,79 @@ func TestCatalogue(t *testing.T) {
 		if l := destinations.Catalogue()[i]; l.Slug != d.Info.Slug {
 			t.Errorf("%s is listed as %s", d.Info.Slug, l.Slug)
 		}
-		if d.Info.Name == "" || d.Info.Summary == "" || d.Info.Backfill == "" || !strings.HasPrefix(d.Info.Docs, "https://") {
-			t.Errorf("%s: the info is incomplete", d.Info.Slug)
-		}
-		check := func(what string, n float64, docs string) {
-			if n > 0 && !strings.HasPrefix(docs, "https://") {
-				t.Errorf("%s: %s has no source", d.Info.Slug, what)
-			}
-		}
-		limits := []destination.Limits{d.Limits}
-		for _, a := range d.Actions {
-			limits = append(limits, a.Limits.Alone())
-			for _, x := range a.Success {
-				check("a success ("+x.String()+")", 1, x.Docs)
-			}
-			if _, err := payload.Compile(a.Fields, mapping.Value{}); err != nil {
-				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
-			}
-		}
-		for _, l := range limits {
-			for _, r := range l.Rates {
-				check("a rate", r.N, r.Docs)
-			}
-			check("concurrency", float64(l.Concurrency.N), l.Concurrency.Docs)
-			check("batch events", float64(l.BatchEvents.N), l.BatchEvents.Docs)
-			check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
-			check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
-			check("retries", float64(l.Retries.Attempts)+(l.Retries.MaxTime+l.Retries.First+l.Retries.Longest).Seconds(),
-				l.Retries.Docs)
-			if r := l.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
-				t.Errorf("%s: no lane can keep these retries: %+v", d.Info.Slug, r)
-			}
-			check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
-		}
-		lacking := false
-		for _, f := range d.Settings.Fields {
-			if f.Required && f.Example == "" && f.Default == "" {
-				lacking = true
-				t.Errorf("%s: the required setting %s has no example tag", d.Info.Slug, f.Key)
-			}
-		}
-		for _, presets := range []string{"automatic", "all"} {
-			if lacking {
-				break // it cannot be opened
-			}
-			if _, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets}); err != nil {
-				t.Errorf("%s: presets %s: %v", d.Info.Slug, presets, err)
-			}
-		}
+		t.Run(d.Info.Slug, func(t *testing.T) { checkDeclaration(t, d) })
 	}
 	if !slices.IsSorted(slugs) {
 		t.Errorf("the catalogue is not sorted: %v", slugs)
+	}
+}
+
+// checkDeclaration checks one destination's declaration.
+func checkDeclaration(t *testing.T, d destination.Destination) {
+	for what, text := range map[string]string{
+		"Name": d.Info.Name, "Summary": d.Info.Summary, "Backfill": d.Info.Backfill,
+	} {
+		if text == "" || strings.Contains(text, "TODO") {
+			t.Errorf("Info.%s says nothing yet", what)
+		}
+	}
+	for _, f := range d.Settings.Fields {
+		if strings.Contains(f.Doc, "TODO") {
+			t.Errorf("the setting %s says nothing yet of what it is", f.Key)
+		}
+	}
+	for _, a := range d.Actions {
+		if strings.Contains(a.Doc, "TODO") {
+			t.Errorf("the action %s says nothing yet of what it does", a.Slug)
+		}
+	}
+	if !strings.HasPrefix(d.Info.Docs, "https://") {
+		t.Errorf("Info.Docs is %q, no address of the API's documentation", d.Info.Docs)
+	}
+	check := func(what string, n float64, docs string) {
+		if n > 0 && !strings.HasPrefix(docs, "https://") {
+			t.Errorf("%s has no source", what)
+		}
+	}
+	limits := []destination.Limits{d.Limits}
+	for _, a := range d.Actions {
+		limits = append(limits, a.Limits.Alone())
+		for _, x := range a.Success {
+			check("a success ("+x.String()+")", 1, x.Docs)
+		}
+		if _, err := payload.Compile(a.Fields, mapping.Value{}); err != nil {
+			t.Errorf("%s: %v", a.Slug, err)
+		}
+	}
+	for _, l := range limits {
+		for _, r := range l.Rates {
+			check("a rate", r.N, r.Docs)
+		}
+		check("concurrency", float64(l.Concurrency.N), l.Concurrency.Docs)
+		check("batch events", float64(l.BatchEvents.N), l.BatchEvents.Docs)
+		check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
+		check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
+		check("retries", float64(l.Retries.Attempts)+(l.Retries.MaxTime+l.Retries.First+l.Retries.Longest).Seconds(),
+			l.Retries.Docs)
+		if r := l.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
+			t.Errorf("no lane can keep these retries: %+v", r)
+		}
+		check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
+	}
+	lacking := false
+	for _, f := range d.Settings.Fields {
+		if f.Required && f.Example == "" && f.Default == "" {
+			lacking = true
+			t.Errorf("the required setting %s has no example tag", f.Key)
+		}
+	}
+	for _, presets := range []string{"automatic", "all"} {
+		if lacking {
+			break // it cannot be opened
+		}
+		if _, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets}); err != nil {
+			t.Errorf("presets %s: %v", presets, err)
+		}
 	}
 }
 
