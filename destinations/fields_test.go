@@ -2,10 +2,12 @@ package destinations_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -46,7 +48,7 @@ func TestFieldsAgree(t *testing.T) {
 			for _, r := range list {
 				c.row(t, d, r)
 			}
-			t.Logf("%d rows, %d of %d fields agree", len(list), c.same, c.total)
+			c.report(t, len(list))
 			if c.total == 0 || float64(c.same) < enough*float64(c.total) {
 				t.Errorf("%d of %d fields agree with what Segment sends", c.same, c.total)
 			}
@@ -94,8 +96,41 @@ func notCompared(r reference) string {
 	return ""
 }
 
-// fieldCount counts fields.
-type fieldCount struct{ same, total int }
+// fieldCount counts fields, and keeps what is different, by field and by problem, with the row that has it first.
+type fieldCount struct {
+	same, total int
+	differ      map[string]*differing
+	failed      map[string]*differing
+}
+
+type differing struct {
+	n     int
+	first string
+}
+
+func note(in *map[string]*differing, key, first string) {
+	if *in == nil {
+		*in = map[string]*differing{}
+	}
+	if (*in)[key] == nil {
+		(*in)[key] = &differing{first: first}
+	}
+	(*in)[key].n++
+}
+
+// report says how much agrees and, the most frequent first, what does not.
+func (c *fieldCount) report(t *testing.T, rows int) {
+	t.Logf("%d rows, %d of %d fields agree", rows, c.same, c.total)
+	for _, problem := range slices.Sorted(maps.Keys(c.failed)) {
+		t.Errorf("%s (in %d rows, the first is %s)", problem, c.failed[problem].n, c.failed[problem].first)
+	}
+	keys := slices.SortedFunc(maps.Keys(c.differ), func(a, b string) int {
+		return cmp.Or(c.differ[b].n-c.differ[a].n, strings.Compare(a, b))
+	})
+	for _, k := range keys {
+		t.Logf("%s differs in %d requests: %s", k, c.differ[k].n, c.differ[k].first)
+	}
+}
 
 // sent is one request, with one event, as a list of fields.
 type sent map[string]any
@@ -107,7 +142,7 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 	}
 	ours, whyNot, err := sendRow(d, r)
 	if err != nil {
-		t.Errorf("%s: %v", r.ID, err)
+		note(&c.failed, err.Error(), r.ID)
 		return
 	}
 	var theirs []sent
@@ -138,11 +173,12 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 		ours = nil
 	}
 	if len(ours) != len(theirs) && (!byDesign[d.Info.Slug].more || len(ours) < len(theirs)) {
-		t.Errorf("%s: we send %d, Segment %d %v", r.ID, len(ours), len(theirs), whyNot)
+		slices.Sort(whyNot)
+		note(&c.failed, fmt.Sprintf("we send %d, Segment %d %v", len(ours), len(theirs), slices.Compact(whyNot)), r.ID)
 		return
 	}
 	for _, want := range theirs {
-		best, at := []string(nil), -1
+		best, at := []difference(nil), -1
 		for i, got := range ours {
 			if diff := got.lacks(d, want); at < 0 || len(diff) < len(best) {
 				best, at = diff, i
@@ -151,8 +187,8 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 		ours = slices.Delete(ours, at, at+1)
 		c.total += len(want)
 		c.same += len(want) - len(best)
-		if len(best) > 0 {
-			t.Logf("%s: %s", r.ID, strings.Join(best, "; "))
+		for _, x := range best {
+			note(&c.differ, x.field, fmt.Sprintf("in %s it is %v, Segment's is %v", r.ID, x.ours, x.theirs))
 		}
 	}
 }
@@ -268,16 +304,20 @@ func (s sent) flatten(path string, v any) {
 
 // lacks says which fields are missing or others, but for those whose difference is
 // documented: as `member is "value"`, or by naming the end of our path.
-func (s sent) lacks(d destination.Destination, want sent) (diff []string) {
+func (s sent) lacks(d destination.Destination, want sent) (diff []difference) {
 	for k, w := range want {
 		g, ok := s[k]
 		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) || slices.Contains(byDesign[d.Info.Slug].fields, k) {
 			continue
 		}
-		diff = append(diff, fmt.Sprintf("%s is %v, Segment's is %v", k, g, w))
+		diff = append(diff, difference{k, g, w})
 	}
-	slices.Sort(diff)
 	return diff
+}
+
+type difference struct {
+	field        string
+	ours, theirs any
 }
 
 // documentedRequest says that we declare not to make a request, as "no request to /path".
