@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/format"
 	"maps"
+	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
@@ -42,18 +43,12 @@ func packageName(slug string) string {
 
 var notWord = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// snake is a name as settings have it: accountId is account_id.
+var words = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+
+// snake is a name as settings have it: accountId is account_id, as accountID is.
 func snake(name string) string {
-	var b strings.Builder
-	last := '_'
-	for _, c := range notWord.ReplaceAllString(name, "_") {
-		if unicode.IsUpper(c) && last != '_' && !unicode.IsUpper(last) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(c))
-		last = c
-	}
-	return b.String()
+	name = notWord.ReplaceAllString(name, "_")
+	return strings.ToLower(words.ReplaceAllString(name, "${1}${3}_${2}${4}"))
 }
 
 // camel is a name as Go has it.
@@ -94,12 +89,8 @@ func (d *definition) code() string {
 		}
 	}
 	p(")\n\n// Settings of an account.\ntype Settings struct {\n")
-	for _, s := range d.Settings {
-		tag := snake(s) + ",required"
-		if secretName.MatchString(s) {
-			tag += ",secret,transport"
-		}
-		p("%s string `setting:%q doc:\"TODO\" example:\"TODO\"`\n", camel(s), tag)
+	for _, s := range d.settings(text, d.auth()) {
+		p("%s\n", s)
 	}
 	p("}\n\n// TODO: the documentation of the API.\nconst docs = \"\"\n\n%s", text)
 	return b.String()
@@ -109,7 +100,7 @@ func (d *definition) code() string {
 func (d *definition) spec(b *strings.Builder) {
 	p := func(format string, args ...any) { fmt.Fprintf(b, format, args...) }
 	p("// New declares the destination.\nfunc New() destination.Destination {\nreturn destination.Spec[Settings]{\n")
-	p("Info: destination.Info{\nSlug: %q, Name: %q, Summary: \"\", Docs: docs, Integrations: []string{%q},\n",
+	p("Info: destination.Info{\nSlug: %q, Name: %q, Summary: \"\", Docs: docs,\nIntegrations: []string{%q},\n",
 		d.Destination, strings.TrimSuffix(d.Name, " (Actions)"), d.Name)
 	automatic := slices.DeleteFunc(slices.Clone(d.Presets), func(p preset) bool {
 		known := slices.ContainsFunc(d.Actions, func(a action) bool { return a.Action == p.Action })
@@ -120,15 +111,24 @@ func (d *definition) spec(b *strings.Builder) {
 	}
 	p("Backfill: \"\", // TODO: what a backfill does there\n},\n")
 	base := ""
-	for _, a := range d.Actions {
-		for _, s := range d.shapes[a.Action] {
-			if base == "" {
-				base, _ = d.address(s)
-			}
+	for _, s := range d.all() {
+		if base == "" {
+			base, _ = d.address(s)
 		}
 	}
-	p("BaseURL: func(s *Settings) string { return %q },\n", base)
-	p("%s// TODO: Limits, each number with its URL; Success as the documentation describes it.\n", d.auth())
+	p("BaseURL: func(s *Settings) string { return %s },\n", inGo(base))
+	if auth := d.auth(); auth != "" {
+		p("Auth: func(s *Settings) destination.Auth {\nreturn %s\n},\n", auth)
+	}
+	if common := d.everywhere(); len(common) > 0 {
+		p("Headers: map[string]body.Value{")
+		for _, k := range slices.Sorted(maps.Keys(common)) {
+			p("%q: %s, ", http.CanonicalHeaderKey(k), common[k])
+		}
+		p("},\n")
+	}
+	p("// TODO: Limits, each number with its URL.\n")
+	p("Success: []destination.Success{{Docs: docs, Any: true}}, // TODO: as the documentation describes it\n")
 	p("Actions: destination.Actions{\n")
 	for i := range d.Actions {
 		d.action(b, &d.Actions[i], base)
@@ -137,65 +137,58 @@ func (d *definition) spec(b *strings.Builder) {
 	if len(automatic) > 0 {
 		p("Presets: []destination.Preset{\n")
 		for _, x := range automatic {
-			trigger := ", Subscribe: `" + strings.ReplaceAll(x.Sub, "`", "'") + "`"
-			if slices.ContainsFunc(d.Actions, func(a action) bool { return a.Action == x.Action && a.Trigger == x.Sub }) {
-				trigger = "" // the action's own
+			line := fmt.Sprintf("{Name: %q, Action: %q", x.Name, x.Action)
+			if !slices.ContainsFunc(d.Actions, func(a action) bool { return a.Action == x.Action && a.Trigger == x.Sub }) {
+				line += ", Subscribe: `" + strings.ReplaceAll(x.Sub, "`", "'") + "`" // not the action's own
 			}
-			p("{Name: %q, Action: %q%s%s},\n", x.Name, x.Action, trigger, d.presetMapping(x))
+			if with := d.presetMapping(x); len(line)+len(with) > 100 {
+				p("%s%s},\n", line, strings.Replace(with, ", ", ",\n", 1))
+			} else {
+				p("%s%s},\n", line, with)
+			}
 		}
 		p("},\n")
 	}
 	p("}.Destination()\n}\n")
 }
 
-// auth is how the observed requests were signed.
-func (d *definition) auth() string {
-	header := ""
-	for _, list := range d.shapes {
-		for _, s := range list {
-			header = cmp.Or(header, s.Headers["authorization"])
+// settings are the lines of the settings; text is the constructor, and auth how requests are signed.
+func (d *definition) settings(text, auth string) (lines []string) {
+	all := d.Settings
+	given := func(k string) bool { return camel(k) == "AccessToken" }
+	if strings.Contains(auth, "s.AccessToken") && !slices.ContainsFunc(all, given) {
+		all = append(slices.Clone(all), "access_token")
+	}
+	for _, k := range all {
+		kind, tag := "string", snake(k)
+		example, _ := written(d.values[k])
+		switch d.values[k].(type) {
+		case bool:
+			kind, example = "bool", ""
+		case float64:
+			kind = "int"
+		default:
+			if d.always(k) {
+				tag += ",required"
+			}
 		}
-	}
-	secret := ""
-	for _, s := range d.Settings {
-		if secretName.MatchString(s) && secret == "" {
-			secret = "s." + camel(s)
+		if strings.Contains(text, "{ return s."+camel(k)+" }") && !strings.Contains(example, "://") {
+			example = "https://partner.example"
 		}
-	}
-	kind, _, _ := strings.Cut(header, " ")
-	how := ""
-	switch secret = cmp.Or(secret, `""`); kind {
-	case "Bearer":
-		how = "Bearer(" + secret + ")"
-	case "Basic":
-		how = "Basic(" + secret + `, "")`
-	case "":
-		return ""
-	default:
-		how = `HeaderAuth("Authorization", ` + secret + ")"
-	}
-	return "Auth: func(s *Settings) destination.Auth { return destination." + how + " },\n"
-}
-
-// address splits a request's address into the part above the path, and the path with the
-// names of settings in it.
-func (d *definition) address(s shape) (base, path string) {
-	if len(s.URLs) == 0 {
-		return "", "/"
-	}
-	url := s.URLs[0]
-	scheme, rest, ok := strings.Cut(url, "://")
-	if !ok {
-		return "", "/"
-	}
-	host, path, _ := strings.Cut(rest, "/")
-	known := d.settings()
-	for _, k := range slices.SortedFunc(maps.Keys(known), func(a, b string) int { return len(known[b]) - len(known[a]) }) {
-		if slices.Contains(d.Settings, k) {
-			path = strings.ReplaceAll(path, known[k], "{settings."+snake(k)+"}")
+		if secretName.MatchString(k) {
+			tag += ",secret"
+			example = cmp.Or(strings.Repeat("0", max(0, 16-len(example))), "0") + example
 		}
+		if strings.Contains(auth, "s."+camel(k)+")") || strings.Contains(auth, "s."+camel(k)+",") {
+			tag += ",transport"
+		}
+		line := fmt.Sprintf("%s %s `setting:%q doc:\"TODO\"", camel(k), kind, tag)
+		if kind == "string" {
+			line += fmt.Sprintf(" example:%q", cmp.Or(example, "TODO"))
+		}
+		lines = append(lines, line+"`")
 	}
-	return scheme + "://" + host, "/" + path
+	return lines
 }
 
 func (d *definition) action(b *strings.Builder, a *action, base string) {
@@ -213,10 +206,23 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 		p("// TODO: no request of it was observed.\nPost(\"/\", body.Payload()),\n")
 		return
 	}
-	if at, _ := d.address(shapes[0]); at != base {
-		p("At(%q).\n", at)
+	common := d.everywhere()
+	for _, s := range shapes {
+		for _, k := range slices.Sorted(maps.Keys(d.headers(s))) {
+			if v := d.headers(s)[k]; common[k] != v {
+				p("Header(%q, %s).\n", http.CanonicalHeaderKey(k), v)
+				common[k] = v
+			}
+		}
+		p("%s", d.unexplained(a, s))
 	}
-	if len(shapes) == 1 {
+	elsewhere := func(s shape) string {
+		if at, _ := d.address(s); at != base {
+			return ".At(" + strconv.Quote(at) + ")"
+		}
+		return ""
+	}
+	if len(shapes) == 1 && elsewhere(shapes[0]) == "" {
 		_, path := d.address(shapes[0])
 		verb := map[string]string{"POST": "Post", "PUT": "Put", "PATCH": "Patch", "GET": "Get"}[shapes[0].Method]
 		if verb == "Post" && shapes[0].Form {
@@ -228,15 +234,19 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 		}
 	}
 	p("Steps(\n")
-	for _, s := range shapes {
+	for i, s := range shapes {
 		_, path := d.address(s)
-		as := ""
+		as := elsewhere(s)
 		if s.Form {
-			as = ".AsForm()"
+			as += ".AsForm()"
 		} else if s.Method == "GET" {
-			as = ".AsQuery()"
+			as += ".AsQuery()"
 		}
-		p("destination.Send(%q, %q, %s)%s,\n", s.Method, path, d.body(&action{Action: a.Action, Fields: a.Fields}, s), as)
+		if i > 0 {
+			p("// TODO: what it needs of an earlier answer (Take, body.Taken, If), and what is sent when something was found.\n")
+		}
+		p("destination.Send(%q, %q, %s)%s,\n", s.Method, path,
+			d.body(&action{Action: a.Action, Fields: a.Fields, Batch: a.Batch && len(shapes) == 1}, s), as)
 	}
 	p("),\n")
 }
@@ -268,17 +278,22 @@ func (d *definition) presetMapping(x preset) string {
 }
 
 // plural is a line of a field that is nothing but its type and its paths, which several can share.
-var plural = regexp.MustCompile(`^field\.(Text|Number|Integer|Boolean)\("([^" ]+)"\)(?:\.From\("\$\.([^",]+)"((?:, "\$\.[^",]+")*)\))?,\n$`)
+var plural = regexp.MustCompile(`^field\.(Text|Number|Integer|Boolean)\("([^" ]+)"\)(\.List\(\))?` +
+	`(?:\.From\("\$\.([^",]+)"((?:, "\$\.[^",]+")*)\))?,\n$`)
 
 // together are lines of which those that follow each other and say but a type and its paths are one.
 func together(lines []string) (out []string) {
-	kind, keys := "", []string(nil)
+	kind, list, keys := "", "", []string(nil)
 	flush := func() {
 		switch {
 		case len(keys) == 1:
 			out = append(out, lines[0])
 		case len(keys) > 1:
-			out = append(out, "field."+kind+"s("+wrapped(keys)+"),\n")
+			with := ""
+			if list != "" {
+				with = ".With(field.Line.List)"
+			}
+			out = append(out, "field."+kind+"s("+wrapped(keys)+")"+with+",\n")
 		}
 		lines, keys = lines[len(keys):], nil
 	}
@@ -289,14 +304,14 @@ func together(lines []string) (out []string) {
 			out, lines = append(out, line), lines[1:]
 			continue
 		}
-		if m[1] != kind {
+		if m[1] != kind || m[3] != list {
 			flush()
 		}
 		key := m[2]
-		if m[3] != "" {
-			key += " = " + m[3] + strings.NewReplacer(`"$.`, "", `"`, "").Replace(m[4])
+		if m[4] != "" {
+			key += " = " + m[4] + strings.NewReplacer(`"$.`, "", `"`, "").Replace(m[5])
 		}
-		kind, keys = m[1], append(keys, strconv.Quote(key))
+		kind, list, keys = m[1], m[3], append(keys, strconv.Quote(key))
 	}
 	flush()
 	return out

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -19,6 +21,8 @@ type definition struct {
 
 	shapes map[string][]shape // by action, in the order of its requests
 	rows   []row
+	values map[string]any      // of the settings that the rows were made with
+	taken  map[string][]sample // of shapes, see samples
 }
 
 type action struct {
@@ -73,11 +77,13 @@ var controls = map[string]bool{"enable_batching": true, "batch_size": true, "bat
 func facts(dir string) (map[string]*definition, error) {
 	all := map[string]*definition{}
 	err := lines(filepath.Join(dir, "definitions.jsonl.gz"), func(line []byte) error {
-		d := &definition{shapes: map[string][]shape{}}
+		d := &definition{shapes: map[string][]shape{}, values: map[string]any{}, taken: map[string][]sample{}}
 		if err := json.Unmarshal(line, d); err != nil {
 			return err
 		}
+		d.Name = strings.TrimPrefix(d.Name, "Actions ")
 		for i := range d.Actions {
+			d.Actions[i].Trigger = trigger(d.Actions[i].Trigger)
 			var own []fact
 			for _, f := range d.Actions[i].Fields {
 				if !controls[f.Key] {
@@ -85,6 +91,9 @@ func facts(dir string) (map[string]*definition, error) {
 				}
 			}
 			d.Actions[i].Fields = own
+		}
+		for i := range d.Presets {
+			d.Presets[i].Sub = trigger(d.Presets[i].Sub)
 		}
 		all[d.Destination] = d
 		return nil
@@ -114,6 +123,11 @@ func facts(dir string) (map[string]*definition, error) {
 		}
 		if d := all[r.Destination]; d != nil && len(r.Requests) > 0 {
 			d.rows = append(d.rows, r)
+			for k, v := range r.Settings {
+				if d.values[k] == nil {
+					d.values[k] = v
+				}
+			}
 		}
 		return nil
 	})
@@ -140,15 +154,17 @@ func lines(path string, f func(line []byte) error) error {
 	return s.Err()
 }
 
-// settings are values of the settings that the rows were made with, by key.
-func (d *definition) settings() map[string]string {
-	out := map[string]string{}
-	for _, r := range d.rows {
-		for k, v := range r.Settings {
-			if text, ok := v.(string); ok && len(text) >= 3 {
-				out[k] = text
-			}
+var operators = regexp.MustCompile(`"[^"]*"|\b(?:AND|OR)\b|= (?:track|identify|page|screen|group|alias)\b`)
+
+// trigger is a filter as this project reads it: operators are in lower case, and types in quotes.
+func trigger(s string) string {
+	return operators.ReplaceAllStringFunc(s, func(part string) string {
+		switch part[0] {
+		case '"':
+			return part
+		case '=':
+			return "= " + strconv.Quote(part[2:])
 		}
-	}
-	return out
+		return strings.ToLower(part)
+	})
 }

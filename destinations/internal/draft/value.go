@@ -43,6 +43,9 @@ func pathsOf(v any) ([]string, bool) {
 		return nil, false
 	}
 	if p, ok := m["@path"].(string); ok {
+		if !strings.HasPrefix(p, "$") {
+			p = "$." + p // both are read from the event
+		}
 		return []string{strconv.Quote(p)}, true
 	}
 	c, ok := m["@if"].(map[string]any)
