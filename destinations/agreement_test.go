@@ -196,7 +196,7 @@ func compareReference(d destination.Destination, r reference) string {
 			return err.Error()
 		}
 		for _, q := range net.Take() {
-			ours = append(ours, itemsOf(q.URL, q.Header.Get("Authorization"), q.Body)...)
+			ours = append(ours, itemsOf(d, q.URL, q.Header.Get("Authorization"), q.Body)...)
 		}
 	}
 	var theirs []sentItem
@@ -206,7 +206,7 @@ func compareReference(d destination.Destination, r reference) string {
 		if json.Unmarshal(body, &text) == nil {
 			body = []byte(text)
 		}
-		theirs = append(theirs, itemsOf(q.URL, q.Headers["authorization"], body)...)
+		theirs = append(theirs, itemsOf(d, q.URL, q.Headers["authorization"], body)...)
 	}
 	if len(ours) == 0 && len(theirs) > 0 && len(whyNot) > 0 && needsIdentity(d, whyNot) {
 		return ""
@@ -249,7 +249,7 @@ func needsIdentity(d destination.Destination, whyNot []string) bool {
 
 // itemsOf takes the items out of a request: an array, an envelope's array, a
 // form's JSON, or the body itself.
-func itemsOf(rawURL, auth string, body []byte) []sentItem {
+func itemsOf(d destination.Destination, rawURL, auth string, body []byte) []sentItem {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil
@@ -268,7 +268,7 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 			return []sentItem{item(string(body))}
 		}
 		if data := form.Get("data"); data != "" && json.Unmarshal([]byte(data), &v) == nil {
-			return itemsOf(rawURL, auth, []byte(data))
+			return itemsOf(d, rawURL, auth, []byte(data))
 		}
 		m := map[string]any{}
 		for k := range form {
@@ -296,7 +296,7 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 			var out []sentItem
 			for _, one := range list {
 				if raw, err := json.Marshal(one); err == nil {
-					out = append(out, itemsOf(rawURL, auth, raw)...)
+					out = append(out, itemsOf(d, rawURL, auth, raw)...)
 				}
 			}
 			return out
@@ -308,27 +308,63 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 			}
 			return out
 		}
-		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users", "inputs",
-			"subscribers", "contacts"} {
-			if list, ok := b[k].([]any); ok {
-				var out []sentItem
-				for _, el := range list {
-					it := item(el)
-					m := maps.Clone(it.fields)
-					for other, x := range b {
-						if _, has := m[other]; other != k && !has {
-							m[other] = x
-						}
-					}
-					it.fields = m
-					out = append(out, it)
-				}
-				return out
+		for _, path := range itemLists(d) {
+			list, around, ok := listIn(b, path)
+			if !ok {
+				continue
 			}
+			var out []sentItem
+			for _, el := range list {
+				it := item(el)
+				it.fields = maps.Clone(it.fields)
+				for k, v := range around {
+					if _, has := it.fields[k]; !has {
+						it.fields[k] = v
+					}
+				}
+				out = append(out, it)
+			}
+			return out
 		}
 		return []sentItem{item(b)}
 	}
 	return []sentItem{item(v)}
+}
+
+// itemLists are the paths at which a body may have a list of items: where the partner's own bodies have it, and where
+// others do, since a partner may take one event in another form than many.
+func itemLists(d destination.Destination) [][]string {
+	var paths [][]string
+	for _, a := range d.Actions {
+		if f := a.Framing; f != nil && len(f.Path) > 0 {
+			paths = append(paths, f.Path)
+		}
+	}
+	for _, key := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users", "inputs",
+		"subscribers", "contacts"} {
+		paths = append(paths, []string{key})
+	}
+	return paths
+}
+
+// listIn returns the list at a path, and what stands around it.
+func listIn(doc map[string]any, path []string) (list []any, around map[string]any, ok bool) {
+	around = maps.Clone(doc)
+	key := path[0]
+	delete(around, key)
+	if len(path) == 1 {
+		list, ok = doc[key].([]any)
+		return list, around, ok
+	}
+	inner, is := doc[key].(map[string]any)
+	if !is {
+		return nil, nil, false
+	}
+	list, rest, ok := listIn(inner, path[1:])
+	if len(rest) > 0 {
+		around[key] = rest
+	}
+	return list, around, ok
 }
 
 // jobItems takes the items out of a JSON:API document for a bulk job, each in

@@ -269,7 +269,7 @@ func fieldsOf(d destination.Destination, method, address string, header http.Hea
 		return []sent{base}
 	}
 	var out []sent
-	for _, item := range itemsOf(address, "", body) {
+	for _, item := range itemsOf(d, address, "", body) {
 		one := sent{}
 		for k, v := range base {
 			one[k] = v
