@@ -531,8 +531,8 @@ func at(v event.Value, path []string) event.Value {
 }
 
 func (e *Endpoint) checkItem(it *item, root event.Value) *Violation {
-	if it.v.Kind() != event.Object {
-		return &Violation{Msg: "an item has to be an object", Docs: e.Docs}
+	if e.Item.Value == nil && it.v.Kind() != event.Object {
+		return &Violation{Msg: "an item has to be an object (item: {value: …} is for those that are none)", Docs: e.Docs}
 	}
 	if n := len(it.v.Raw()); e.MaxItemBytes.N > 0 && n > e.MaxItemBytes.N {
 		return &Violation{
@@ -557,6 +557,11 @@ func (e *Endpoint) checkItem(it *item, root event.Value) *Violation {
 }
 
 func (s *Schema) check(v, root event.Value, docs string) *Violation {
+	if s.Value != nil {
+		if msg := s.Value.check(v, root); msg != "" {
+			return &Violation{Gone: v.Nullish(), Msg: "it " + msg, Docs: s.Value.Docs}
+		}
+	}
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		var bad *Violation

@@ -147,6 +147,8 @@ type condition struct {
 
 // Schema lists the rules for an item.
 type Schema struct {
+	// Value is the rule for an item that is no object, such as an id in a list of ids: there is then no other.
+	Value  *Field `yaml:"value"`
 	Fields Fields `yaml:"fields"`
 	// OneOf lists groups of dotted members. Of each group at least one member has to be
 	// there, and not be null or empty. If the members are in elements (a.b[].c), every
@@ -289,22 +291,25 @@ func (f *Fields) UnmarshalYAML(n *yaml.Node) error {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		field := Field{Name: n.Content[i].Value}
-		var err error
-		v := n.Content[i+1]
-		if v.Kind == yaml.AliasNode {
-			v = v.Alias
-		}
-		if v.Kind == yaml.ScalarNode {
-			field.Type = v.Value
-		} else {
-			err = strict(v, &field)
-		}
-		if err != nil {
+		if err := field.UnmarshalYAML(n.Content[i+1]); err != nil {
 			return fmt.Errorf("line %d: field %s: %w", n.Content[i].Line, field.Name, err)
 		}
 		*f = append(*f, field)
 	}
 	return nil
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (f *Field) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode {
+		f.Type = n.Value
+		return nil
+	}
+	type plain Field
+	return strict(n, (*plain)(f))
 }
 
 // strict decodes a node, and returns an error for keys that v does not have. The
@@ -559,6 +564,14 @@ func (w *Window) compile(docs string) error {
 }
 
 func (s *Schema) compile(docs string) error {
+	if s.Value != nil {
+		if len(s.Fields)+len(s.OneOf) > 0 {
+			return fmt.Errorf("value: it is for items that are no objects, which have no fields and no one_of")
+		}
+		if err := s.Value.compile(docs); err != nil {
+			return fmt.Errorf("value: %w", err)
+		}
+	}
 	for i := range s.Fields {
 		if err := s.Fields[i].compile(docs); err != nil {
 			return fmt.Errorf("field %s: %w", s.Fields[i].Name, err)

@@ -273,6 +273,35 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
+// TestItemsThatAreNoObjects: lists of ids, and of rows, have rules for their elements.
+func TestItemsThatAreNoObjects(t *testing.T) {
+	c := parse(t, `
+partner: Lists
+written: from documentation
+date: 2026-11-29
+docs: [https://lists.example/docs]
+endpoints:
+  - {path: /add, docs: 'https://lists.example/add', items: ids, item: {value: {type: text, min_length: 2}}}
+  - {path: /rows, docs: 'https://lists.example/rows', items: array, item: {value: array}}
+`)
+	for _, v := range []struct{ path, body, want string }{
+		{"/add", `{"ids":["ab","cd"]}`, ""},
+		{"/add", `{"ids":["ab",{"id":"cd"}]}`, "it has to be text, not object"},
+		{"/add", `{"ids":["a"]}`, "it has to have at least 2 characters"},
+		{"/add", `{"ids":[null]}`, "it is missing"},
+		{"/rows", `[["a",1],[]]`, ""},
+		{"/rows", `["a"]`, "it has to be array, not string"},
+	} {
+		var said []string
+		for _, v := range c.Check(request(t, "POST", "https://lists.example"+v.path, "application/json", ""), []byte(v.body)) {
+			said = append(said, v.Msg)
+		}
+		if got := strings.Join(said, "; "); got != v.want {
+			t.Errorf("%s %s: %q, want %q", v.path, v.body, got, v.want)
+		}
+	}
+}
+
 func TestInsertIDs(t *testing.T) {
 	p := New(parse(t, acme))
 	p.KeepIDs = true
@@ -363,6 +392,8 @@ func TestParseContractRefuses(t *testing.T) {
 		{"window", "unit: s", "unit: h", "unit"},
 		{"path", "path: /v1/lines", "path: v1/lines", "v1/lines"},
 		{"form", "    form: data\n", "", "form"},
+		{"a value with fields", "item: {fields: {n: number}}", "item: {value: text, fields: {n: number}}", "no objects"},
+		{"the type of a value", "item: {fields: {n: number}}", "item: {value: string}", "string"},
 		{"docs", "docs: https://acme.example/lines, ", "", "docs"},
 	} {
 		text := strings.Replace(acme, c.from, c.to, 1)
