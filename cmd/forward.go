@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -36,6 +38,8 @@ type runOptions struct {
 	limits   limitOptions
 	observe  observeOptions
 	plan     string
+	summed   bool // the summary was printed
+	beside   bool // it goes to standard error, because events go where it would
 }
 
 // limitOptions are how hard destinations are asked.
@@ -140,6 +144,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 	if err != nil {
 		return nil, err
 	}
+	o.printsEvents(picked, s.rehearse)
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: s.rehearse, Edit: edit}); err != nil {
 		return nil, err
 	}
@@ -232,7 +237,7 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err err
 	}
 	defer func() { a.tell(&o.observe, err) }()
 	st, opening, running := a.stopper(ctx)
-	defer func() { err = a.ended(st, err) }()
+	defer func() { err = a.notBegun(o, "", a.ended(st, err)) }()
 	j, err := a.prepareJob(s, o, nil)
 	if err != nil {
 		return err
@@ -272,20 +277,14 @@ func (a *app) deliver(
 		return err
 	}
 	st.begin()
-	// The summary is for programs: it goes elsewhere when events go where it would.
-	isStdout := func(d *config.Opened) bool { return d.Slug == "stdout" }
-	out, toStdout := a.out, !j.Rehearse && slices.ContainsFunc(j.Destinations, isStdout)
-	if toStdout {
-		out = a.err
-	}
 	res, runErr := a.watched(ctx, r, &o.observe, func() (*run.Result, error) {
-		defer a.showProgress(r, o.progress, toStdout)()
+		defer a.showProgress(r, o.progress, o.beside)()
 		return r.Do(ctx, st.stop)
 	})
 	if res == nil {
 		return runErr
 	}
-	if err := printSummary(out, res.Summary, o.output); err != nil {
+	if err := a.sum(o, res.Summary); err != nil {
 		return errors.Join(runErr, err)
 	}
 	a.say(report.Notes(j, res)...)
@@ -293,6 +292,43 @@ func (a *app) deliver(
 		return runErr
 	}
 	return a.verdict(j, res)
+}
+
+// printsEvents notes whether events go to standard output.
+func (o *runOptions) printsEvents(picked []*config.Destination, rehearse bool) {
+	isStdout := func(d *config.Destination) bool { return d.Slug == "stdout" }
+	o.beside = !rehearse && slices.ContainsFunc(picked, isStdout)
+}
+
+// sum prints the summary of a run.
+func (a *app) sum(o *runOptions, s *engine.Summary) error {
+	o.summed = true
+	if o.beside {
+		return printSummary(a.err, s, o.output)
+	}
+	return printSummary(a.out, s, o.output)
+}
+
+// notBegun prints a summary for programs if a command without a mistake has ended before a run was there to have one:
+// it was stopped, another process works on it, or a redrive (of a run) has nothing to send.
+func (a *app) notBegun(o *runOptions, redrives string, err error) error {
+	code := exitCode(err)
+	if o.output != "json" || o.summed || code != exitOK && code != exitIncomplete {
+		return err
+	}
+	s := &engine.Summary{Status: run.Incomplete, Dropped: map[string]uint64{}, RedriveOf: redrives,
+		Destinations: []engine.LaneSummary{}}
+	var busy *journal.BusyError
+	if errors.As(err, &busy) {
+		s.Run = filepath.Base(busy.Dir)
+	}
+	if code == exitOK {
+		s.Status = run.Complete
+	}
+	if e := a.sum(o, s); e != nil {
+		return errors.Join(err, e)
+	}
+	return err
 }
 
 // printSummary writes a summary as table or json.

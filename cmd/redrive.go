@@ -68,8 +68,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	defer func() { a.tell(&o.run.observe, err) }()
+	of := ""
 	st, opening, running := a.stopper(ctx)
-	defer func() { err = a.ended(st, err) }()
+	defer func() { err = a.notBegun(&o.run, of, a.ended(st, err)) }()
 	runs, err := a.runsFolder()
 	if err != nil {
 		return err
@@ -78,6 +79,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
+	of = refused.Run
+	o.run.beside = !o.rehearse && slices.ContainsFunc(refused.Destinations,
+		func(d engine.LaneSummary) bool { return d.Type == "stdout" })
 	conf, err := a.configOf(refused)
 	if err != nil {
 		return err
@@ -102,6 +106,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	names := letters.Destinations()
 	if len(names) == 0 {
 		a.sayf("run %s has no dead letters to send again", refused.Run)
+		if o.dryRun {
+			return a.redrivePlan(o, refused.Run, &run.Plan{Sample: 1, Dropped: map[string]uint64{}})
+		}
 		return nil
 	}
 	if err = configured(conf, refused, names); err != nil {
@@ -120,6 +127,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err = o.run.sizes(j); err != nil {
 		return err
 	}
+	o.run.printsEvents(picked, o.rehearse)
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
 	}
@@ -128,14 +136,23 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		if err != nil {
 			return err
 		}
-		if plan.Redact(a.secrets.redact); o.run.output == "json" {
-			return report.PlanJSON(a.out, plan, nil, nil)
-		}
-		return report.RedrivePlan(a.out, refused.Run, plan)
+		return a.redrivePlan(o, refused.Run, plan)
 	}
 	return a.deliver(running, st, j, &o.run, func(run.Folder) (*run.Run, error) {
 		return letters.Open(opening, j, conf.Pipeline)
 	})
+}
+
+// redrivePlan prints what a redrive would send.
+func (a *app) redrivePlan(o *redriveOptions, id string, plan *run.Plan) error {
+	o.run.summed = true
+	if plan.Redact(a.secrets.redact); o.run.output == "json" {
+		return report.PlanJSON(a.out, plan, nil, nil)
+	}
+	if len(plan.Destinations) == 0 {
+		return nil
+	}
+	return report.RedrivePlan(a.out, id, plan)
 }
 
 // configured says which of the destinations of a run there is no configuration for.

@@ -19,8 +19,10 @@ import (
 
 // atTheStart runs fanfold up to where it reads a setting from a named pipe, before
 // anything of the run is there, sends it a signal, and has it go on when it says
-// that it is stopping, or has ended. It returns how the process ended.
-func atTheStart(t *testing.T, sig syscall.Signal) (status syscall.WaitStatus, said string, requests int64) {
+// that it is stopping, or has ended. It returns how the process ended and what it has printed.
+func atTheStart(t *testing.T, sig syscall.Signal) (
+	status syscall.WaitStatus, said, summary string, requests int64,
+) {
 	t.Helper()
 	dir := t.TempDir()
 	in, pipe := filepath.Join(dir, "in.jsonl"), filepath.Join(dir, "url")
@@ -35,7 +37,9 @@ func atTheStart(t *testing.T, sig syscall.Signal) (status syscall.WaitStatus, sa
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(self, "forward", "--from", in, "--to", "webhook", "--set", "webhook.url=file:"+pipe)
+	c := exec.Command(self, "forward", "--from", in, "--to", "webhook", "--set", "webhook.url=file:"+pipe, "-o", "json")
+	var printed strings.Builder
+	c.Stdout = &printed
 	c.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "XDG_STATE_HOME="+dir)
 	stderr, err := c.StderrPipe()
 	if err != nil {
@@ -70,7 +74,7 @@ func atTheStart(t *testing.T, sig syscall.Signal) (status syscall.WaitStatus, sa
 	if err = c.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return c.ProcessState.Sys().(syscall.WaitStatus), b.String(), asked.Load()
+	return c.ProcessState.Sys().(syscall.WaitStatus), b.String(), printed.String(), asked.Load()
 }
 
 // TestStopBeforeTheRunBegins: a signal that comes while the command line is still
@@ -82,9 +86,13 @@ func TestStopBeforeTheRunBegins(t *testing.T) {
 			t.Logf("SKIPPED: %s is ignored where the tests run", sig)
 			continue
 		}
-		status, said, requests := atTheStart(t, sig)
+		status, said, summary, requests := atTheStart(t, sig)
 		if status.ExitStatus() != exitIncomplete || requests > 0 {
 			t.Errorf("%s: it ended with %#x after %d requests and said:\n%s", sig, status, requests, said)
+		}
+		const want = `{"run":"","status":"incomplete","read":0,"bad_records":0,"dropped":{},"destinations":[]}` + "\n"
+		if summary != want {
+			t.Errorf("%s: the summary is %q, want %q", sig, summary, want)
 		}
 	}
 }
@@ -94,7 +102,7 @@ func TestStopBeforeTheRunBegins(t *testing.T) {
 // says that nothing was sent.
 func TestFatalErrorIsNoUsage(t *testing.T) {
 	t.Parallel()
-	status, said, _ := atTheStart(t, syscall.SIGQUIT)
+	status, said, _, _ := atTheStart(t, syscall.SIGQUIT)
 	if !status.Signaled() || !strings.Contains(said, "goroutine") {
 		t.Errorf("it ended with %#x and said:\n%s", status, said)
 	}

@@ -380,7 +380,8 @@ type planDocument struct {
 func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.SavedPlan) error {
 	doc := planDocument{Run: p.Run, Earlier: p.Earlier, Objects: p.Objects, Read: p.Read, BadRecords: planned(p.Bad),
 		BadReasons: planCounts(p.Bad), BadLike: planExamples(p.Bad), Dropped: p.Dropped, Undated: p.Undated,
-		First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
+		First: p.First.UTC(), Last: p.Last.UTC(), Destinations: []planDestination{}, Names: []planName{},
+		Saved: saved}
 	if p.Sample < 1 {
 		doc.Sample = p.Sample
 	}
