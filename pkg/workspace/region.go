@@ -145,7 +145,7 @@ func asText(v any) string {
 
 // gather finds the settings that a destination's are here. The same name goes before one that is near. Two that say
 // where data resides and differ are none that `config check` takes.
-func gather(d *Destination, spec destination.Destination) (given map[string]any, lost []string) {
+func gather(d *Destination, spec destination.Destination) (given map[string]any, lost []remark) {
 	given = map[string]any{}
 	from := map[string]string{}
 	for _, near := range []bool{false, true} {
@@ -155,20 +155,20 @@ func gather(d *Destination, spec destination.Destination) (given map[string]any,
 			case !holds(s.Value) || near != (!ok || fold(f.Key) != fold(s.Key)):
 				continue
 			case !ok:
-				lost = append(lost, "not carried over: the setting "+s.Key)
+				lost = append(lost, remark{"not carried over: the setting " + s.Key, weighty(s.Key)})
 				continue
 			}
 			value := s.Value
 			switch {
 			case refers(value): // who can write into a workspace must not have commands run, or files sent, by its export
-				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, whose value names a place where to look "+
-					"(env:, file:, exec:, …), as the user's own do alone", s.Key))
+				lost = append(lost, remark{fmt.Sprintf("not carried over: the setting %s, whose value names a place where to "+
+					"look (env:, file:, exec:, …), as the user's own do alone", s.Key), true})
 				if value = unfit; !isRegion(f) {
 					continue
 				}
 			case perEvent.MatchString(asText(value)):
-				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, which each event says for itself: %s", s.Key,
-					cut(asText(value))))
+				lost = append(lost, remark{fmt.Sprintf("not carried over: the setting %s, which each event says for itself: %s",
+					s.Key, cut(asText(value))), true})
 				if !isRegion(f) {
 					continue
 				}
@@ -181,9 +181,11 @@ func gather(d *Destination, spec destination.Destination) (given map[string]any,
 				given[f.Key], from[f.Key] = value, s.Key
 			case isRegion(f) && asText(have) != asText(value):
 				given[f.Key] = asText(have) + " or " + asText(value)
-				lost = append(lost, fmt.Sprintf("the settings %s and %s differ in where data resides", from[f.Key], s.Key))
+				lost = append(lost, remark{fmt.Sprintf("the settings %s and %s differ in where data resides", from[f.Key], s.Key),
+					true})
 			default:
-				lost = append(lost, fmt.Sprintf("not carried over: the setting %s, since %s is there", s.Key, from[f.Key]))
+				lost = append(lost, remark{fmt.Sprintf("not carried over: the setting %s, since %s is there", s.Key,
+					from[f.Key]), weighty(s.Key)})
 			}
 		}
 	}

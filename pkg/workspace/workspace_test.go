@@ -292,6 +292,8 @@ func TestNothingIsLostInSilence(t *testing.T) {
 			strings.Replace(exportOf(`{}`,
 				`{"id":"s1","name":"Web\u2028evil: {type: stdout}\u0085b: 1\u2029c: 2","writeKeys":[],`+
 					`"metadata":{}}`), `"Toys"`, `"Toys"`, 1), "# gets events of Web evil: {type: stdout} b: 1 c: 2\n", ""},
+		"names in a value": {Segment, exportOf(`{"projectToken":{"X-Region":"hunter2-hunter2"}}`, ""),
+			"# ${TOYS_PROJECT_TOKEN} is for the values of X-Region\n", ""},
 		"two regions": {RudderStack, rudderOf(`{"name":"TB"}`, `{"apiRegion":"us","dataCenter":"EU"}`),
 			`api_region: us or eu`,
 			"Toys: the settings apiRegion and dataCenter differ in where data resides"},

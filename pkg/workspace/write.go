@@ -148,15 +148,18 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	w.tell(d, d.Losses)
 	body = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("type"), scalar(spec.Info.Slug)}}
 	borrow(d, spec)
-	settings, base, lost := w.settings(d, spec, name)
-	w.tell(d, slices.DeleteFunc(slices.Clone(lost), func(one string) bool { return !weighty(one) }))
+	settings, base, remarks := w.settings(d, spec, name)
 	if len(settings.Content) > 0 {
 		body.Content = append(body.Content, scalar("settings"), settings)
 	}
 	if base != "" {
 		body.Content = append(body.Content, scalar("base_url"), scalar(base))
 	}
-	notes = append(notes, lost...)
+	for _, one := range remarks {
+		if notes = append(notes, one.text); one.told {
+			w.tell(d, []string{one.text})
+		}
+	}
 	if len(d.Consent) > 0 {
 		n, err := node(d.Consent)
 		if err != nil {
@@ -233,13 +236,19 @@ func filterOf(d *Destination) (text string, lost, notes []string) {
 	return strings.Join(parts, " and "), lost, notes
 }
 
-// weighty says that what is not carried over is told, and not noted alone: where data resides, who has consented, and
-// which events are sent.
-func weighty(note string) bool { return weights.MatchString(fold(note)) }
+// remark is what has become of a setting. Those that are told make other requests than the other tool's, or send them
+// elsewhere; the others are noted in the file alone.
+type remark struct {
+	text string
+	told bool
+}
 
-// weights are names of settings, and words of our own notes about values.
+// weighty says that a setting of the other tool that is none here is told: by its name it says where data resides, who
+// has consented, or which events are sent.
+func weighty(key string) bool { return weights.MatchString(fold(key)) }
+
 var weights = regexp.MustCompile(`consent|cookiecategor|region|resid|europ|datacent|filter|` +
-	`(white|black|allow|deny|block)list|eachevent|whosevaluenames|thevalueofthe`)
+	`(white|black|allow|deny|block)list`)
 
 // literal is a text in which nothing stands for a variable.
 func literal(s string) *yaml.Node { return scalar(strings.ReplaceAll(s, "${", "$${")) }
@@ -303,7 +312,7 @@ func (w *writer) name(label, slug string) string {
 // settings are those that the destination has, in its own words. base is the address of an
 // instance of the user's own, where one stands in the place of a region.
 func (w *writer) settings(d *Destination, spec destination.Destination, name string) (
-	table *yaml.Node, base string, lost []string,
+	table *yaml.Node, base string, lost []remark,
 ) {
 	table = &yaml.Node{Kind: yaml.MappingNode, Style: 0}
 	given, lost := gather(d, spec)
@@ -319,7 +328,7 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 			n := w.variable(variable, value)
 			table.Content = append(table.Content, scalar(f.Key), n)
 			if names := namesIn(value); len(names) > 0 {
-				lost = append(lost, fmt.Sprintf("%s is for the values of %s", n.Value, strings.Join(names, ", ")))
+				lost = append(lost, remark{fmt.Sprintf("%s is for the values of %s", n.Value, strings.Join(names, ", ")), false})
 			}
 		case !ok && f.Elsewhere != "" && !batched(d):
 			table.Content = append(table.Content, scalar(f.Key), scalar(f.Elsewhere))
@@ -334,10 +343,11 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 				}
 				continue
 			case isRegion(f): // events must not go elsewhere for want of it: `config check` refuses the value
-				lost = append(lost, "to be mended: the value of the setting "+f.Key+", which says where data resides")
+				lost = append(lost, remark{"to be mended: the value of the setting " + f.Key + ", which says where data resides",
+					true})
 				n = literal(cut(asText(value)))
 			default:
-				lost = append(lost, "not carried over: the value of the setting "+f.Key)
+				lost = append(lost, remark{"not carried over: the value of the setting " + f.Key, true})
 				continue
 			}
 			table.Content = append(table.Content, scalar(f.Key), n)
