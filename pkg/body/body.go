@@ -44,6 +44,7 @@
 //	.Number() .Integer() .Boolean() .Wrapped() .JSON() .Join(",") .Lookup(table) .Times(100) .Round()
 //	.Seconds() .Millis() .ISO() .Time("date") .Layout("2006-01-02") .Epoch(time.Microsecond)
 //	.Flat(".")                       an object without depth: {"a": {"b": 1}} as {"a.b": 1}
+//	.Pairs()                         an object as a list of {"name": …, "value": …}, for EachOf
 //	.Deep("what it makes", …, func)  a Go function for all values in an object, at any depth
 //	.Normal("phone") .Hash("email")  as ad platforms want personal data; Hash is SHA-256 of that
 //	.Rewritten("what it is", func)   the text as a Go function rewrites it

@@ -280,6 +280,15 @@ func cases2() []bodyCase {
 			`{"o":{"a":2,"e":{"f":0,"g":0}},"p":{"a":[2,{"c":1}],"e":{"f":0,"g":[]}}}`,
 		},
 		{
+			"names among the values",
+			props(m("l", body.EachOf(from("o").Pairs(), props(m("key", body.This("name").Upper()), m("v", body.This("value")),
+				m("at", body.Outer("a"))))), m("p", from("o").Pairs()), m("a", from("a").Pairs())),
+			`{"a":[{"x":1}],"o":{"x":"y","\u0069":null,"e":{"f":[1.50]}}}`,
+			`{"l":[{"key":"X","v":"y","at":[{"x":1}]},{"key":"I","v":null,"at":[{"x":1}]},{"key":"E","v":{"f":[1.50]},` +
+				`"at":[{"x":1}]}],"p":[{"name":"x","value":"y"},{"name":"\u0069","value":null},` +
+				`{"name":"e","value":{"f":[1.50]}}]}`,
+		},
+		{
 			"without depth",
 			props(m("o", from("o").Flat(".")), body.SpreadOf(from("o").Flat("_")).Each(body.This().Text()), m("a", from("a").Flat("."))),
 			`{"a":[1],"o":{"x":["y",{"z":1.50}],"e":{},"f":{"g":null,"h":{"\u0069":true}},"f.g":"last"}}`,

@@ -87,7 +87,7 @@ func (m *maker) value() body.Value {
 }
 
 func (m *maker) step(v body.Value) body.Value {
-	switch m.IntN(35) {
+	switch m.IntN(36) {
 	case 0:
 		return v.Given()
 	case 1:
@@ -165,6 +165,8 @@ func (m *maker) step(v body.Value) body.Value {
 		return v.Rewritten("marked", func(text string) string { return strings.TrimPrefix(text, "x") + mark })
 	case 33:
 		return v.Flat(pick(m, ".", "", "_"))
+	case 34:
+		return v.Pairs()
 	}
 	return v.Text()
 }

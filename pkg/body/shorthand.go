@@ -144,6 +144,22 @@ func (v Value) Epoch(unit time.Duration) Value {
 	})
 }
 
+// Pairs is an object as a list with one element for each member, {"name": …, "value": …}, for partners that have names
+// among the values: EachOf(From("traits").Pairs(), Object(Copy("key = name", "v = value"))).
+func (v Value) Pairs() Value {
+	return v.IsObject().As(`a list of {"name", "value"}`, func(dst []byte, v event.Value, _ *Context) []byte {
+		dst = append(dst, '[')
+		for name, value := range v.Members() {
+			if dst[len(dst)-1] != '[' {
+				dst = append(dst, ',')
+			}
+			dst = append(append(dst, `{"name":`...), name.Raw()...)
+			dst = append(append(append(dst, `,"value":`...), value.Raw()...), '}')
+		}
+		return append(dst, ']')
+	})
+}
+
 // mostFlat is how many bytes the names that [Value.Flat] makes of one value may have together: those of values that lie
 // deep are long.
 const mostFlat = 1 << 20
