@@ -1,14 +1,17 @@
 package destinations_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
+	"github.com/fanfold/fanfold/pkg/standin"
 )
 
 // ToySettings and newToy are a whole destination: what a stranger writes to add
@@ -91,5 +94,36 @@ func TestToy(t *testing.T) {
 	if got, want := string(list.List[0].Item), `{"id":"m1","user_id":"u","name":"E","at":1716976800,`+
 		`"data":{"n":12345678901234567890}}`; got != want {
 		t.Errorf("item %s, want %s", got, want)
+	}
+}
+
+// heard keeps what is logged.
+type heard struct {
+	*testing.T
+	lines []string
+}
+
+func (h *heard) Logf(format string, args ...any) {
+	h.lines = append(h.lines, fmt.Sprintf(format, args...))
+}
+
+// TestWhyIsSaid: the author of a case hears why one of its events is not sent, which is not written down.
+func TestWhyIsSaid(t *testing.T) {
+	contract, err := standin.ParseContract([]byte("partner: Toy\nwritten: from documentation\ndate: 2024-06-01\n" +
+		"docs: [https://toy.example/docs]\nhosts: [us.toy.example]\nendpoints: [{path: /v1/events, items: events, " +
+		"docs: https://toy.example/docs/events, success: {any: true}}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cases, err := casebook.Read([]byte(`{written: from documentation, date: 2024-06-01, docs: "https://toy.example/docs",
+		cases: {nobody: {events: ['{"type":"track","event":"E","messageId":"m","timestamp":"2024-05-29T10:00:00Z"}']}}}`),
+		nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &heard{T: t}
+	casebook.Walk(h, newToy(), contract, cases[0], true)
+	if said := strings.Join(h.lines, "\n"); !strings.Contains(said, "missing_identity") || !strings.Contains(said, "user_id") {
+		t.Errorf("what is said: %q", said)
 	}
 }

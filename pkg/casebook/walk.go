@@ -61,6 +61,9 @@ func Walk(t T, d destination.Destination, contract *standin.Contract, k *Case, u
 	results := make([]string, len(got))
 	for i, line := range got {
 		results[i] = line.String()
+		if line.Detail != "" {
+			t.Logf("%s: %s", line.String(), line.Detail) // the author wants to know why; what is written down is the kind
+		}
 		for _, f := range d.Settings.Fields {
 			if f.Secret && f.Example != "" && strings.Contains(line.Detail, f.Example) {
 				t.Errorf("the secret %s shows up in a detail: %s", f.Key, line.Detail)
