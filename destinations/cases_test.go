@@ -2,14 +2,17 @@ package destinations_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/cassettes"
+	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
@@ -22,6 +25,35 @@ func standard(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return events
+}
+
+// books are the files of cases of all partners, by slug, read once.
+var books = sync.OnceValue(func() map[string]*casebook.File {
+	all := map[string]*casebook.File{}
+	for _, d := range destinations.All() {
+		text, err := os.ReadFile(filepath.Join("../cassettes", d.Info.Slug, "cases.yaml"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // said by TestCassettes
+		}
+		if err == nil {
+			var shared map[string]string
+			if shared, err = casebook.Standard(cassettes.Standard()); err == nil {
+				all[d.Info.Slug], _, err = casebook.Read(text, nil, shared)
+			}
+		}
+		if err != nil {
+			panic(fmt.Sprintf("cassettes/%s/cases.yaml: %v", d.Info.Slug, err))
+		}
+	}
+	return all
+})
+
+// bookOf is the file of a partner's cases; empty where there is none.
+func bookOf(slug string) *casebook.File {
+	if f := books()[slug]; f != nil {
+		return f
+	}
+	return &casebook.File{}
 }
 
 // casesOf are a partner's cases, by name: those of cases.yaml, and what was recorded.

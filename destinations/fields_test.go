@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,17 +33,14 @@ const enough = 0.97
 // least 97 in 100 are, and what is not is said in the log. Members that we add are no
 // difference.
 func TestFieldsAgree(t *testing.T) {
-	all := map[string]destination.Destination{}
 	for _, d := range destinations.All() {
-		all[d.Info.Slug] = d
-	}
-	rows := map[string][]reference{}
-	readReferences(t, "catalogue.jsonl", func(r reference) { rows[r.Destination] = append(rows[r.Destination], r) })
-	for slug, list := range rows {
-		d, ok := all[slug]
-		if !ok {
-			continue
+		slug := d.Info.Slug
+		name := "partners/" + slug + ".jsonl"
+		if _, err := os.Stat("testdata/segment/" + name + ".gz"); err != nil {
+			continue // it has no rows
 		}
+		var list []reference
+		readReferences(t, name, func(r reference) { list = append(list, r) })
 		t.Run(slug, func(t *testing.T) {
 			var c fieldCount
 			for _, r := range list {
@@ -56,39 +54,9 @@ func TestFieldsAgree(t *testing.T) {
 	}
 }
 
-// byDesign are the places where a partner rightly sends something else than Segment does: fields
-// that differ in all of its rows, and whole rows (by the beginning of their ids), with the reason.
-var byDesign = map[string]struct {
-	fields []string
-	rows   map[string]string
-	more   bool // events are sent that Segment rejects, see the destination's differences
-}{
-	// Everything goes to the one endpoint that takes batches.
-	"customerio": {fields: []string{"path"}},
-	// The token is in the body; times are seconds, as the documentation wants them.
-	"facebook-conversions-api": {fields: []string{"header Authorization", ".event_time"}},
-	// Batches are upserted instead of searched for, updated and created.
-	"hubspot": {fields: []string{"path", "method", "query idProperty", "query includeProperties"}, rows: map[string]string{
-		"hubspot.upsertObject/":       "the search is not made",
-		"hubspot.upsertContact/batch": "the batch is not read first",
-	}},
-	"iterable": {rows: map[string]string{
-		"iterable.updateUser/batch": "nobody is not sent", "iterable.trackEvent/batch": "nobody is not sent",
-	}},
-	// Bulk jobs, of a newer revision of the API.
-	"klaviyo": {fields: []string{"path", "header Revision"}, rows: map[string]string{
-		"klaviyo/audience-entered":  "the import puts the profile on its list",
-		"klaviyo.addProfileToList/": "the import puts the profile on its list",
-	}},
-	"braze":   {rows: map[string]string{"braze/track-order": "without a source it is rejected there"}},
-	"posthog": {more: true}, // those of nobody
-	// The address is the user's setting.
-	"webhook": {fields: []string{"host", "path"}},
-}
-
 // notCompared says why a row is not compared; "": it is.
 func notCompared(r reference) string {
-	for id, why := range byDesign[r.Destination].rows {
+	for id, why := range bookOf(r.Destination).Differs.Rows {
 		if strings.HasPrefix(r.ID, id) {
 			return why
 		}
@@ -172,7 +140,7 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 		theirs = theirs[:0] // which of a batch they are cannot be told
 		ours = nil
 	}
-	if len(ours) != len(theirs) && (!byDesign[d.Info.Slug].more || len(ours) < len(theirs)) {
+	if len(ours) != len(theirs) && (bookOf(d.Info.Slug).Differs.More == "" || len(ours) < len(theirs)) {
 		slices.Sort(whyNot)
 		note(&c.failed, fmt.Sprintf("we send %d, Segment %d %v", len(ours), len(theirs), slices.Compact(whyNot)), r.ID)
 		return
@@ -307,7 +275,7 @@ func (s sent) flatten(path string, v any) {
 func (s sent) lacks(d destination.Destination, want sent) (diff []difference) {
 	for k, w := range want {
 		g, ok := s[k]
-		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) || slices.Contains(byDesign[d.Info.Slug].fields, k) {
+		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) || bookOf(d.Info.Slug).Differs.Fields[k] != "" {
 			continue
 		}
 		diff = append(diff, difference{k, g, w})

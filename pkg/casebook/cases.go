@@ -57,6 +57,44 @@ type File struct {
 	Events  map[string]string          `yaml:"events"`  // the partner's own, by name
 	Answers map[string]cassette.Answer `yaml:"answers"` // by name
 	Cases   map[string]*Case           `yaml:"cases"`
+
+	// What the tests of the whole catalogue have to be told of a partner. Elsewhere is what other tools call it: the
+	// tool (segment or rudderstack), the code and the name; an empty list says that they do not have it.
+	Elsewhere [][3]string `yaml:"elsewhere"`
+	// Residence are the settings that say where data resides, with what other tools say instead.
+	Residence map[string][]Residence `yaml:"residence"`
+	// Harmless are actions whose words sound as if they reached people or deleted something, with what they do.
+	Harmless map[string]string `yaml:"harmless"`
+	Differs  Differs           `yaml:"differs"`
+}
+
+// Residence is one way in which another tool says where data resides, in YAML a list: the tool, the code of the
+// destination there, its setting, the value, and the value of the setting here. That is "" for its default or none,
+// "base:" and an address for base_url, and "?" for a value that the setting here refuses.
+type Residence struct {
+	Tool, Code, Key string
+	Value           any
+	Want            string
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (r *Residence) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.SequenceNode || len(n.Content) != 5 {
+		return fmt.Errorf("line %d: a residence is [tool, code, setting there, its value, value here]", n.Line)
+	}
+	for i, into := range []any{&r.Tool, &r.Code, &r.Key, &r.Value, &r.Want} {
+		if err := n.Content[i].Decode(into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Differs is where a partner rightly sends something else than Segment's own code does, each with the reason.
+type Differs struct {
+	Fields map[string]string `yaml:"fields"` // in all rows: path, method, header X, query X, .member
+	Rows   map[string]string `yaml:"rows"`   // whole rows, by the beginning of their ids
+	More   string            `yaml:"more"`   // events are sent that Segment rejects
 }
 
 // Case is one case: events, how they are sent, and what answers beside the stand-in.

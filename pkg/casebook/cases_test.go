@@ -129,3 +129,30 @@ func TestCollect(t *testing.T) {
 		t.Errorf("%q", found)
 	}
 }
+
+// TestReadOfTheCatalogue: what the tests of the catalogue have to be told stands in the same file.
+func TestReadOfTheCatalogue(t *testing.T) {
+	f, _, err := Read([]byte(someCases+`
+elsewhere: [[segment, actions-own, Own (Actions)]]
+residence: {region: [[rudderstack, OWN, where, true, eu]]}
+harmless: {send: it sends nothing}
+differs: {fields: {path: there is but one}, rows: {own/batch: "it is not read first"}, more: those of nobody}
+`), nil, map[string]string{"order": `{}`})
+	if err != nil || f.Elsewhere[0] != [3]string{"segment", "actions-own", "Own (Actions)"} ||
+		f.Residence["region"][0] != (Residence{"rudderstack", "OWN", "where", true, "eu"}) ||
+		f.Harmless["send"] == "" || f.Differs.Fields["path"] == "" || f.Differs.Rows["own/batch"] == "" ||
+		f.Differs.More == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if f, _, err = Read([]byte(someCases+"elsewhere: []\n"), nil, map[string]string{"order": `{}`}); err != nil ||
+		f.Elsewhere == nil {
+		t.Errorf("no names elsewhere: %+v, %v", f, err)
+	}
+	for wrong, says := range map[string]string{"elsewhere: [[segment, own]]": "3 elements",
+		"residence: {region: [[segment, own]]}": "a residence is [tool, code,", "harmles: {}": "harmles"} {
+		if _, _, err := Read([]byte(someCases+wrong+"\n"), nil, map[string]string{"order": `{}`}); err == nil ||
+			!strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", wrong, err, says)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func TestDrafts(t *testing.T) {
 		}
 	}
 	n := 0
-	err = lines(filepath.Join(rows, "destinations/testdata/segment/catalogue.jsonl.gz"), func([]byte) error {
+	err = lines(filepath.Join(rows, rowsOf("loops")), func([]byte) error {
 		n++
 		return nil
 	})

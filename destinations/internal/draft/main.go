@@ -75,7 +75,7 @@ func run(from, to, slug string) error {
 	}
 	n, err := addRows(from, to, slug)
 	if n > 0 {
-		fmt.Println("added:", n, "rows to destinations/testdata/segment/catalogue.jsonl.gz")
+		fmt.Println("written:", rowsOf(slug), "with", n, "rows")
 	}
 	return err
 }

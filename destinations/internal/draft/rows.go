@@ -6,34 +6,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// addRows adds what is known of a partner's requests to the rows that the project's tests
-// compare partners with, and says how many there were; rows that are there stay as they are.
+// rowsOf is where the rows of a partner are, below the repository.
+func rowsOf(slug string) string {
+	return filepath.Join("destinations", "testdata", "segment", "partners", slug+".jsonl.gz")
+}
+
+// addRows writes what is known of a partner's requests where the project's tests compare it with them, and says how
+// many rows there are; a file that is there stays as it is.
 func addRows(from, to, slug string) (added int, err error) {
-	path := filepath.Join(to, "destinations", "testdata", "segment", "catalogue.jsonl.gz")
+	path := filepath.Join(to, rowsOf(slug))
+	if _, err := os.Stat(path); err == nil {
+		return 0, nil
+	}
 	var all bytes.Buffer
-	of := func(line []byte) (string, error) {
+	err = lines(filepath.Join(from, "requests-all.jsonl.gz"), func(line []byte) error {
 		var r struct{ Destination string }
 		err := json.Unmarshal(line, &r)
-		return r.Destination, err
-	}
-	there := false
-	err = lines(path, func(line []byte) error {
-		name, err := of(line)
-		there = there || name == slug
-		all.Write(append(bytes.Clone(line), '\n'))
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || there {
-		return 0, err
-	}
-	err = lines(filepath.Join(from, "requests-all.jsonl.gz"), func(line []byte) error {
-		name, err := of(line)
-		if name == slug {
+		if r.Destination == slug {
 			added++
 			all.Write(append(bytes.Clone(line), '\n'))
 		}
