@@ -78,7 +78,7 @@ func (b *Book) Try(update bool) (results []Result) {
 		add(c.Name, func(t T) { Walk(t, b.Destination, b.Contract, c, update) })
 	}
 	if len(b.Cases) > 0 && !update {
-		add("kinds", func(t T) { CheckKinds(t, b.Destination, b.Cases) })
+		add("kinds", func(t T) { CheckKinds(t, b.Destination, b.Cases, false) })
 	}
 	add("everybody", func(t T) { Everybody(t, b.Destination, b.Contract, b.Standard) })
 	return results
