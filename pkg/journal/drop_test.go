@@ -55,7 +55,7 @@ func TestDroppedRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		left, err := journal.ReadManifest(at)
-		if err != nil || len(left) != 8 || left[7].Name != "file 11" {
+		if err != nil || len(left) != 12 || left[4].Name != "" || left[5].Name != "file 5" || left[11].Name != "file 11" {
 			t.Errorf("%d rows are there: %v, %v", len(left), left, err)
 		}
 	}

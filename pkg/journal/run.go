@@ -241,7 +241,8 @@ func ReadMeta(dir string) (meta json.RawMessage, err error) {
 	return meta, err
 }
 
-// ReadManifest returns the manifest of the run in a folder, in the same way as ReadMeta.
+// ReadManifest returns the manifest of the run in a folder, in the same way as ReadMeta. An entry that was dropped is a
+// zero Object.
 func ReadManifest(dir string) (objects []source.Object, err error) {
 	err = look(dir, func(db *sql.DB) (err error) {
 		objects, err = readManifest(db)

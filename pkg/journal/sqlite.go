@@ -275,17 +275,23 @@ func readMeta(db *sql.DB) (meta json.RawMessage, err error) {
 
 // readManifest reads the manifest of the run.
 func readManifest(db *sql.DB) (objects []source.Object, err error) {
-	for rows, err := range rowsOf(context.Background(), db, `SELECT object FROM manifest ORDER BY n`) {
-		var text []byte
+	l := sqliteLog{db: db}
+	var text string
+	switch err := db.QueryRow(`SELECT value FROM kv WHERE key = ?`, droppedKey).Scan(&text); {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return nil, err
+	default:
+		if l.dropped, err = strconv.Atoi(text); err != nil {
+			return nil, fmt.Errorf("how much of the manifest was dropped: %w", err)
+		}
+	}
+	for row, err := range l.manifest(context.Background()) {
 		var o source.Object
-		if err == nil {
-			err = rows.Scan(&text)
-		}
-		if err == nil {
-			text, err = unversioned(text)
-		}
-		if err == nil {
-			err = json.Unmarshal(text, &o)
+		if err == nil && row != nil {
+			if row, err = unversioned(row); err == nil {
+				err = json.Unmarshal(row, &o)
+			}
 		}
 		if err != nil {
 			return nil, err

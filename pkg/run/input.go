@@ -215,7 +215,9 @@ func (r *Run) known() (func(entry uint32) bool, error) {
 	}
 	had := map[string]bool{}
 	for _, o := range objects {
-		had[o.Fingerprint] = true
+		if o.Name != "" { // else it was dropped
+			had[o.Fingerprint] = true
+		}
 	}
 	return func(entry uint32) bool { return had[r.input.Manifest().At(int(entry)).Fingerprint] }, nil
 }

@@ -65,7 +65,8 @@ type Earlier struct {
 	// Redrive is, for a redrive, the run whose redrive would send what was refused then.
 	Redrive string `json:"-"`
 	// Left is how many of the planned events that run has not settled, by destination; nil: it is not known, since the
-	// plan is a sample, the configuration has changed, or that run has read what the plan has not.
+	// plan is a sample, the configuration has changed, or that run has read what the plan has not, or may have: it has
+	// followed its input and forgotten what of it is gone.
 	Left map[string]uint64 `json:"left,omitempty"`
 	// Differences are changes of the configuration since then: the user has to say whether to continue.
 	Differences []Difference `json:"-"`
@@ -274,6 +275,9 @@ func among(had, objects []source.Object) bool {
 	}
 	continued := map[int]bool{} // by entries of which that holds
 	for i, o := range slices.Backward(had) {
+		if o.Name == "" {
+			return false // it was forgotten
+		}
 		if now, is := named[o.Name]; !known[o.Fingerprint] && !continued[i] && !(is && o.Grown(now)) {
 			return false
 		}
