@@ -132,8 +132,13 @@ func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
 				p.note(k.Line, "%s: an action has %s: rows of a warehouse feed it in Segment, and here events do", o.Name, k.Value)
 			}
 			if !slices.Contains(segmentsOwn, k.Value) {
-				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", []string{"action", "subscribe",
-					"mapping", "enabled", "name"}))
+				keys := []string{"action", "subscribe", "mapping", "enabled", "name"}
+				if slices.Contains(OptionKeys(), k.Value) {
+					p.add(k.Line, "%s: an action has no %s: it is an option of the destination, and stands beside its type",
+						o.Name, k.Value)
+					return
+				}
+				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", keys))
 			}
 			return
 		}

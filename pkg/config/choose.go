@@ -100,10 +100,23 @@ func (w *World) named(f *File, c Choice) (out []*Destination, errs []error) {
 // names.
 func assign(flag, text string, dests []*Destination, put func(d *Destination, key, value string) error) error {
 	left, value, ok := strings.Cut(text, "=")
-	name, key, ok2 := strings.Cut(left, ".")
-	if !ok || !ok2 {
+	at := strings.LastIndexByte(left, '.')
+	if !ok || at < 0 {
 		return fmt.Errorf("%s %s: has to be NAME.KEY=VALUE", flag, left)
 	}
+	// Names may have dots in them: the longest one counts.
+	name := ""
+	for _, d := range dests {
+		for _, n := range []string{d.Name, d.Slug} {
+			if strings.HasPrefix(left, n+".") && len(n) > len(name) {
+				name = n
+			}
+		}
+	}
+	if name == "" {
+		name = left[:at]
+	}
+	key := left[len(name)+1:]
 	var names []string
 	var errs []error
 	hit := false

@@ -78,6 +78,19 @@ func TestProblems(t *testing.T) {
 		"nothing wrong": {indented(""), nil},
 		"unknown key": {"destinatons: {}\n" + indented(""),
 			[]string{"f.yaml:1: there is no key \"destinatons\"; did you mean destinations?"}},
+		"a setting beside settings": {indented("    token: t\n"),
+			[]string{"f.yaml:5: a: there is no option \"token\" here: it is a setting, and stands below settings"}},
+		"of fanfold": {indented("    memory: 1GiB\n"), []string{"f.yaml:5: a: there is no option \"memory\" here: " +
+			"it is an option of fanfold as a whole, and stands at the top of the file"}},
+		"of a destination": {"rate: 1/s\n" + indented(""), []string{"f.yaml:1: there is no key \"rate\" here: " +
+			"it is an option of a destination, and stands beside its type"}},
+		"of an action": {indented("    subscribe: type = \"track\"\n"), []string{"f.yaml:5: a: there is no option " +
+			"\"subscribe\" here: it is of an action, and stands in an entry of actions"}},
+		"results beside them": {"destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    results: {by: " +
+			"index}\n    actions: [{action: send, subscribe: 'type = \"track\"', path: /x}]\n", []string{"f.yaml:5: a: there is no " +
+			"option \"results\" here: it is of an action, and stands in an entry of actions"}},
+		"an option in an action": {indented("    actions: [{action: send, subscribe: 'type = \"track\"', rate: 1/s}]\n"),
+			[]string{"f.yaml:5: a: an action has no rate: it is an option of the destination, and stands beside its type"}},
 		"twice": {indented("    rate: 1/s\n    rate: 2/s\n"),
 			[]string{"f.yaml:6: rate stands twice, first on line 5"}},
 		"name": {"destinations: {a/b: {type: toy}}", []string{`f.yaml:1: "a/b" cannot name`, "no destination"}},
@@ -267,6 +280,31 @@ func TestTextsToBeFilledIn(t *testing.T) {
 		notes := strings.Join(conf.Warnings([]*Destination{opened[0].Destination}), "\n")
 		if want == "" && notes != "" || !strings.Contains(notes, want) {
 			t.Errorf("%s: %q, want %q", mapping, notes, want)
+		}
+	}
+}
+
+// TestNamesWithDots: a flag finds a destination whose name has dots in it, and says what there is otherwise.
+func TestNamesWithDots(t *testing.T) {
+	dests := []*Destination{{Name: "a", Slug: "toy"}, {Name: "a.b", Slug: "toy"}, {Name: "c", Slug: "box"}}
+	for text, want := range map[string]string{
+		"a.key=v": "a key=v", "a.b.key=v=w": "a.b key=v=w", "c.key=": "c key=", "box.key=v": "c key=v",
+		"toy.key=v":  "a key=v, a.b key=v",
+		"a.c.key=v":  "a c.key=v", // there is no such setting, it says then
+		"none.key=v": `--set none.key: there is no destination "none"; there is a, a.b, c`,
+		"key=v":      "--set key: has to be NAME.KEY=VALUE",
+		"a.b.key":    "--set a.b.key: has to be NAME.KEY=VALUE",
+	} {
+		var got []string
+		err := assign("--set", text, dests, func(d *Destination, key, value string) error {
+			got = append(got, d.Name+" "+key+"="+value)
+			return nil
+		})
+		if err != nil {
+			got = append(got, err.Error())
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }

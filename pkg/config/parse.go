@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -77,7 +79,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			if hasAnchor(value) {
 				hint = "; what is only referred to stands under a key that begins with " + asideKey
 			}
-			p.add(key.Line, "%s%s", setting.Unknown(key.Value, "key", keys), hint)
+			p.add(key.Line, "%s%s", w.unknown(key.Value, "", "key", keys), hint)
 		default:
 			f.readGlobal(key, value, p)
 		}
@@ -190,7 +192,7 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 			settings = value
 		default:
 			if !slices.Contains(keys, key.Value) {
-				p.add(key.Line, "%s: %s", d.Name, setting.Unknown(key.Value, "option", keys))
+				p.add(key.Line, "%s: %s", d.Name, w.unknown(key.Value, typeOf(body), "option", keys))
 				return
 			}
 			if slices.Contains(describing, key.Value) {
@@ -218,6 +220,31 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 	if settings != nil {
 		w.readSettings(d, settings, p)
 	}
+}
+
+// unknown says that there is no such key among those of what, and where it belongs, if it is one of another place: of
+// a destination of this type, if it is in one.
+func (w *World) unknown(key, slug, what string, keys []string) string {
+	actions := slices.Collect(maps.Keys(actionKeys))
+	if slug == api.Type {
+		actions = api.ActionKeys()
+	}
+	spec, _ := w.Catalogue.Find(slug)
+	_, isSetting := spec.Settings.Field(key)
+	place := ""
+	switch {
+	case isSetting:
+		place = "it is a setting, and stands below settings"
+	case slug != "" && slices.Contains(globalNames(), key):
+		place = "it is an option of fanfold as a whole, and stands at the top of the file"
+	case what != "option" && slices.Contains(OptionKeys(), key):
+		place = "it is an option of a destination, and stands beside its type"
+	case slug != "" && what == "option" && slices.Contains(actions, key):
+		place = "it is of an action, and stands in an entry of actions"
+	default:
+		return setting.Unknown(key, what, keys)
+	}
+	return fmt.Sprintf("there is no %s %q here: %s", what, key, place)
 }
 
 // readSettings reads the settings, when the destination is known whose they are.
