@@ -168,7 +168,7 @@ func groupIdentifyContact() *destination.Declared {
 				Otherwise(destination.Skipped, destination.Unneeded, "there is not exactly one contact to attach to the company"),
 			// Once more, for Intercom's id of it.
 			destination.Send("POST", "/companies", body.Object(body.Same("company_id"))).If(body.Any(given, known)).
-				Take("company", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }).
+				TakeAt("company", "id").
 				Success(company(companyDocs)),
 			destination.Send("POST", "/contacts/{contact_id}/companies", attached).If(given).Success(company(attachDocs)),
 			destination.Send("POST", "/contacts/{answer.contact}/companies", attached).If(sought).Success(company(attachDocs)),

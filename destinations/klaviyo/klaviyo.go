@@ -302,7 +302,7 @@ func lists() destination.Actions {
 func removal(slug, title string, own ...field.Line) *destination.Declared {
 	find := func(field, key string) destination.Step {
 		return destination.Send("GET", "/api/profiles/?filter=any("+field+",[%22{"+key+"}%22])", body.Empty()).AsQuery().
-			Take("profile", func(a *destination.Answer) string { return a.JSON.Get("data").Index(0).Get("id").Text() }).
+			TakeAt("profile", "data.0.id").
 			Otherwise(destination.Skipped, destination.Unneeded, "Klaviyo knows no such profile").
 			Success(destination.JSON(findDocs, destination.List("data")))
 	}

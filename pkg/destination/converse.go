@@ -109,7 +109,8 @@ func appendCall(dst []byte, first bool, st *boundStep, path, header string, s *b
 type heard struct {
 	answers map[int]event.Value // by step
 	taken   map[string]string
-	names   bool // only for showing a request: nothing is known, so names stand in for the values
+	values  map[string]event.Value // those of taken that are as they stand in an answer
+	names   bool                   // only for showing a request: nothing is known, so names stand in for the values
 }
 
 // value returns the value at a path of the answer to a step. Step 0 stands for values that were kept under a name
@@ -127,6 +128,8 @@ func (h *heard) value(step int, path string) (event.Value, error) {
 			return v, fmt.Errorf("the answer to request %d has no %s, which the next request needs", step, path)
 		}
 		return v, nil
+	case h.values[path].Exists():
+		return h.values[path], nil
 	case text == "":
 		return event.Value{}, fmt.Errorf("no answer has told the %s that the next request needs", path)
 	}
@@ -141,7 +144,7 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
 	if err := json.Unmarshal(batch.Deliveries[0].Item, &all); err != nil {
 		return Result{}, fmt.Errorf("reading what was routed: %w", err)
 	}
-	known := heard{answers: map[int]event.Value{}, taken: map[string]string{}}
+	known := heard{answers: map[int]event.Value{}, taken: map[string]string{}, values: map[string]event.Value{}}
 	notSent := error(nil)
 	result := Result{Outcome: Skipped, Reason: Unneeded, Detail: "the answers leave nothing to send"}
 	for i := range all {
@@ -192,6 +195,10 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
 			if take.refused != (result.Outcome == Delivered) {
 				if known.taken[take.name] = take.of(answer); known.taken[take.name] != "" {
 					goesOn = true
+					delete(known.values, take.name)
+					if take.at != "" {
+						known.values[take.name] = at(answer.JSON, take.at)
+					}
 				} else if take.otherwise.Outcome != Undecided && goesOn {
 					settled := take.otherwise
 					settled.Status = answer.Status

@@ -154,6 +154,7 @@ type Step struct {
 // taking is a value that is read from an answer, for later steps.
 type taking struct {
 	name      string
+	at        string // path of the value in the answer, which stays what it is; "": it is the text that of returns
 	of        func(a *Answer) string
 	refused   bool   // it is read from answers that are no success
 	otherwise Result // settles the event when no value is found; Undecided: the conversation goes on
@@ -202,6 +203,17 @@ func (s Step) Success(list ...Success) Step { s.success = list; return s }
 // [body.Taken] in a body. When f returns "", nothing is kept. f is a pure function.
 func (s Step) Take(name string, f func(a *Answer) string) Step {
 	return s.take(taking{name: name, of: f})
+}
+
+// TakeAt is Take of the value at a path of the answer, in which a number is an element of a list: "data.0.id". null and
+// "" count as nothing. [body.Taken] writes the value as it stands in the answer: a number stays a number.
+func (s Step) TakeAt(name, path string) Step {
+	return s.take(taking{name: name, at: path, of: func(a *Answer) string {
+		if v := at(a.JSON, path); !v.Nullish() {
+			return v.Text()
+		}
+		return ""
+	}})
 }
 
 // TakeRefused is Take for answers that are no success: when f finds a value in such an answer, the event goes on

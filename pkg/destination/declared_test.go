@@ -338,6 +338,22 @@ func answerCases() []declaredCase {
 			[]string{"delivered", "delivered", "delivered", `rejected refused {"error":"x"}`},
 		},
 		{
+			"a look-up by the place in the answer", a().Steps(
+				destination.Send("POST", "/search", body.Object(body.Same("user"))).TakeAt("id", "data.items.0.id"),
+				destination.Send("POST", "/people", body.Object(body.Same("user"))).UnlessTaken("id"),
+				destination.Send("PUT", "/people/{answer.id}", body.Object(m("id", body.Taken("id")))).IfTaken("id"),
+			),
+			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`), track("4", `{}`)},
+			[]string{`200 {"data":{"items":[{"id":71}]}}`, `200 {}`, `200 {"data":{"items":[]}}`, `200 {}`,
+				`200 {"data":{"items":[{"id":null}]}}`, `200 {}`, `200 {"data":{"items":[{"id":"7/1"}]}}`, `200 {}`},
+			[]string{
+				`POST /search {"user":"u 1"}`, `PUT /people/71 {"id":71}`, `POST /search {"user":"u 2"}`,
+				`POST /people {"user":"u 2"}`, `POST /search {"user":"u 3"}`, `POST /people {"user":"u 3"}`,
+				`POST /search {"user":"u 4"}`, `PUT /people/7%2F1 {"id":"7/1"}`,
+			},
+			[]string{"delivered", "delivered", "delivered", "delivered"},
+		},
+		{
 			"deliveries that wait, with a look-up that finds nothing", a().Steps(
 				destination.Send("POST", "/first", body.Object(body.Same("user"))),
 				destination.Send("POST", "/search", body.Object(body.Same("user"))).After().
