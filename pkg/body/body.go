@@ -33,6 +33,7 @@
 //	This("sku"), Outer("currency")   in Each: of the element, and of the action's fields
 //	Answer(1, "data.id")             of the answer to an earlier step of the same event
 //	Taken("contact")                 what such a step has taken out of its answer by that name
+//	MaybeTaken("company")            the same, where it may have found nothing
 //
 // and what is done with them is written behind them, in the order in which it happens:
 //
@@ -134,8 +135,9 @@ type (
 	}
 	above  struct{ line, node Node }
 	answer struct {
-		step int
-		path string
+		step  int
+		path  string
+		maybe bool // without the value the member is left out
 	}
 
 	all   struct{ conds []Cond }
@@ -390,10 +392,13 @@ func ItemsAt(n Node) (path []string, ok bool) {
 
 // Answer is a value from the answer to an earlier request of the same event; steps are counted from 1. An answer
 // without the value does not count as a success.
-func Answer(step int, path string) Node { return answer{step, path} }
+func Answer(step int, path string) Node { return answer{step: step, path: path} }
 
 // Taken is a text that an earlier step of the same event has kept from its answer under a name.
-func Taken(name string) Node { return answer{0, name} }
+func Taken(name string) Node { return answer{path: name} }
+
+// MaybeTaken is [Taken], and the member or element that it is gets left out when nothing was kept under the name.
+func MaybeTaken(name string) Node { return answer{path: name, maybe: true} }
 
 // All holds when all of several do.
 func All(of ...Cond) Cond { return all{of} }

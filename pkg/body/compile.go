@@ -466,7 +466,7 @@ type answerOp struct{ answer }
 
 func (o answerOp) put(w *writing) bool {
 	w.sep()
-	w.holes = append(w.holes, Hole{At: len(w.buf) - w.base, Step: o.step, Path: o.path})
+	w.holes = append(w.holes, Hole{At: len(w.buf) - w.base, Step: o.step, Path: o.path, Maybe: o.maybe})
 	w.buf = append(w.buf, "null"...)
 	return true
 }

@@ -218,7 +218,7 @@ func (x *interpreter) putValue(v *Value) bool {
 // answer leaves a place for a value from an answer.
 func (x *interpreter) answer(n *answer) {
 	x.sep()
-	x.holes = append(x.holes, Hole{At: len(x.buf) - x.base, Step: n.step, Path: n.path})
+	x.holes = append(x.holes, Hole{At: len(x.buf) - x.base, Step: n.step, Path: n.path, Maybe: n.maybe})
 	x.buf = append(x.buf, "null"...)
 }
 

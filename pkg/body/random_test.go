@@ -225,7 +225,7 @@ func (m *maker) node(depth int) body.Node {
 	case 8:
 		return body.Always(m.value())
 	case 9:
-		return pick(m, body.Empty(), body.Payload("a"), body.Answer(1, "x"))
+		return pick(m, body.Empty(), body.Payload("a"), body.Answer(1, "x"), body.MaybeTaken("y"))
 	}
 	return m.value()
 }

@@ -193,6 +193,8 @@ type Hole struct {
 	At   int // in bytes
 	Step int // of the request, from 1
 	Path string
+	// Maybe leaves out the member or element that the place is, when there is no value for it.
+	Maybe bool
 }
 
 func (w *writing) begin(in *Input, dst []byte) {

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,11 @@ func appendCall(dst []byte, first bool, st *boundStep, path, header string, s *b
 		}
 		dst = strconv.AppendInt(append(append(dst, open...), `{"At":`...), int64(h.At), 10)
 		dst = strconv.AppendInt(append(dst, `,"Step":`...), int64(h.Step), 10)
-		dst = append(event.AppendQuoted(append(dst, `,"Path":`...), h.Path), '}')
+		dst = event.AppendQuoted(append(dst, `,"Path":`...), h.Path)
+		if h.Maybe {
+			dst = append(dst, `,"Maybe":true`...)
+		}
+		dst = append(dst, '}')
 	}
 	if len(s.Holes()) > 0 {
 		dst = append(dst, ']')
@@ -270,16 +275,40 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 	return req, "", err
 }
 
+// withoutMember takes away the name of the member that a text ends before the value of, and the comma in front of it;
+// first: there was none.
+func withoutMember(text []byte) (rest []byte, first bool) {
+	if rest, ok := bytes.CutSuffix(text, []byte(`":`)); ok {
+		at := len(rest)
+		for open := false; !open && at > 0; {
+			at = bytes.LastIndexByte(rest[:at], '"')
+			escaped := at - len(bytes.TrimRight(rest[:max(at, 0)], `\`))
+			open = escaped%2 == 0
+		}
+		text = rest[:max(at, 0)]
+	}
+	text, comma := bytes.CutSuffix(text, []byte(","))
+	return text, !comma
+}
+
 // fill puts values from earlier answers into a request.
 func (one *call) fill(known *heard) (path string, text []byte, err error) {
 	from := 0
 	for _, h := range one.Holes {
+		text = append(text, one.Body[from:h.At]...)
+		from = h.At + len("null")
 		v, err := known.value(h.Step, h.Path)
-		if err != nil {
+		switch {
+		case err != nil && h.Maybe:
+			var first bool
+			if text, first = withoutMember(text); first && from < len(one.Body) && one.Body[from] == ',' {
+				from++
+			}
+			continue
+		case err != nil:
 			return "", nil, err
 		}
-		text = append(append(text, one.Body[from:h.At]...), v.Raw()...)
-		from = h.At + len("null")
+		text = append(text, v.Raw()...)
 	}
 	text = append(text, one.Body[from:]...)
 	for rest := one.Path; ; {

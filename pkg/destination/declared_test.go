@@ -354,6 +354,25 @@ func answerCases() []declaredCase {
 			[]string{"delivered", "delivered", "delivered", "delivered"},
 		},
 		{
+			"members that are left out when nothing was found", a().Steps(
+				destination.Send("POST", "/a", body.Object(body.Same("user"))).TakeAt("a", "id"),
+				destination.Send("POST", "/b", body.Object(body.Same("user"))).TakeAt("b", "id"),
+				destination.Send("POST", "/all", body.Object(m("a", body.MaybeTaken("a")), m(`"\`, body.MaybeTaken("b")),
+					m("c", body.Always(body.Object(m("b", body.MaybeTaken("b"))))), body.Same("user"), m("l", body.List(
+						body.MaybeTaken("a"), body.Const(1), body.MaybeTaken("b"))), m("z", body.MaybeTaken("a")))),
+			),
+			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`)},
+			[]string{`200 {"id":1}`, `200 {"id":"two"}`, `200 {}`, `200 {"id":1}`, `200 {}`, `200 {}`, `200 {}`, `200 {"id":2}`,
+				`200 {}`},
+			[]string{
+				`POST /a {"user":"u 1"}`, `POST /b {"user":"u 1"}`,
+				`POST /all {"a":1,"\"\\":"two","c":{"b":"two"},"user":"u 1","l":[1,1,"two"],"z":1}`,
+				`POST /a {"user":"u 2"}`, `POST /b {"user":"u 2"}`, `POST /all {"a":1,"c":{},"user":"u 2","l":[1,1],"z":1}`,
+				`POST /a {"user":"u 3"}`, `POST /b {"user":"u 3"}`, `POST /all {"\"\\":2,"c":{"b":2},"user":"u 3","l":[1,2]}`,
+			},
+			[]string{"delivered", "delivered", "delivered"},
+		},
+		{
 			"deliveries that wait, with a look-up that finds nothing", a().Steps(
 				destination.Send("POST", "/first", body.Object(body.Same("user"))),
 				destination.Send("POST", "/search", body.Object(body.Same("user"))).After().
