@@ -95,7 +95,11 @@ func (s *Scratch) Holes() []Hole { return s.w.holes }
 func (sc Scope) Bind(n Node) (*Program, error) {
 	p := &Program{node: n, stamp: sc.Stamp}
 	c := checker{scope: sc}
-	c.node(n)
+	if text, is := n.(textual); is {
+		c.text(&text)
+	} else {
+		c.node(n)
+	}
 	if _, whole := n.(items); c.items != nil && c.items.frame != nil && !whole {
 		c.failf("items that are framed by text are the whole body")
 	}
@@ -541,6 +545,10 @@ func (c *checker) node(n Node) {
 		c.items = &n
 		dynamic := c.dynamic
 		for _, one := range n.nodes {
+			if text, is := one.(textual); is && n.frame != nil {
+				c.text(&text)
+				continue
+			}
 			two, is := one.(above)
 			if !is || n.frame == nil {
 				c.node(one)
@@ -550,6 +558,8 @@ func (c *checker) node(n Node) {
 			c.node(two.node)
 		}
 		c.dynamic = dynamic // what matters is the envelope
+	case textual:
+		c.failf("text that is no JSON is a whole body, or an item of Lines or Framed")
 	case above:
 		c.failf("a line stands only above an item of Lines or Framed")
 	case answer:

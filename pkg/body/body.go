@@ -80,7 +80,8 @@
 // the envelope, and events share a request when their envelopes are the same. So a value
 // in an envelope needs nothing else to keep different ones apart. [Batch] is an envelope
 // with nothing else in it, and [Lines] is a whole body of items, one a line. [Framed] has other text around and between
-// them, and [Above] a line before each.
+// them, and [Above] a line before each. Such items, and a whole body, may be text that is no JSON: [Row], [Markup],
+// [Verbatim].
 //
 // Paths are checked when the destination is made: a path that begins with no
 // field of the action, or a setting that does not exist, is a mistake in the program, with

@@ -675,6 +675,8 @@ func (c *compiler) node(n Node) op {
 		return c.object(&object{members: Fields(n.omit...).members(), always: true})
 	case items:
 		return itemsOp{n.frame}
+	case textual:
+		return &textOp{n, c.value(&Value{src: fromFormat, parts: n.parts}).pieces}
 	case above:
 		return aboveOp{c.node(n.line), c.node(n.node)}
 	case answer:

@@ -177,6 +177,12 @@ func (x *interpreter) put(n Node) bool {
 	case items:
 		x.items(n.frame)
 		return true
+	case textual:
+		return n.write(x.writing, func(i int, it *item) bool {
+			var ok bool
+			*it, ok = x.value(n.parts[i].value)
+			return ok
+		})
 	case above:
 		return x.above(func() bool { return x.put(n.line) }, func() bool { return x.put(n.node) })
 	case answer:

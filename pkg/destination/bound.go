@@ -2,6 +2,7 @@ package destination
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -146,6 +147,9 @@ func (d *Declared) bind(c *opened) (action, error) {
 	}
 	switch {
 	case slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.talks() }):
+		if slices.ContainsFunc(b.steps, func(s boundStep) bool { return body.IsText(s.node) }) {
+			return a, errors.New("a body that is text stands in no conversation")
+		}
 		a.converse, a.item, a.requests = b.converse, b.writeConversation, b.longest()
 	case len(b.steps) > 1 && slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.success != nil }):
 		b.apart, a.successOf = true, b.successOf
@@ -205,6 +209,9 @@ func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 	}
 	if bs.node == nil {
 		bs.node = body.Payload()
+	}
+	if body.IsText(bs.node) && (s.as != asJSON || s.contentType == "") {
+		return bs, false, errors.New("its body is text, which is no form, and needs its content type: Of")
 	}
 	if bs.body, err = sc.Bind(bs.node); err != nil {
 		return bs, false, fmt.Errorf("the body: %w", err)

@@ -137,7 +137,7 @@ func declaredAction() *destination.Declared {
 }
 
 func TestDeclaredActions(t *testing.T) {
-	for _, c := range slices.Concat(requestCases(), settingCases(), answerCases(), verdictCases()) {
+	for _, c := range slices.Concat(requestCases(), settingCases(), textCases(), answerCases(), verdictCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			asked, results := send(t, declare(t, c.action), c.answers, c.events...)
 			if got, want := strings.Join(asked, "\n"), strings.Join(c.asked, "\n"); got != want {
@@ -384,6 +384,53 @@ func answerCases() []declaredCase {
 			[]string{`POST /first {"user":"u 1"}`, `POST /search {"user":"u 1"}`},
 			[]string{"delivered", "skipped unneeded nobody is there"},
 		},
+	}
+}
+
+// textCases are about bodies that are no JSON.
+func textCases() []declaredCase {
+	a := declaredAction
+	return []declaredCase{
+		{
+			"a file of rows", a().Steps(destination.Send("POST", "/files?table={source}", body.Framed("--b\r\n\r\nmail,user\n",
+				"\n", "\r\n--b--\r\n", body.Row(",", body.From("email"), body.From("user")))).Of("multipart/form-data; boundary=b")),
+			[]string{track("1", `{"email":"a@b.c","source":"x"}`), track("2", `{"email":"d,\r\n--b","source":"x"}`)},
+			[]string{`200 {}`},
+			[]string{"POST /files?table=x --b\r\n\r\nmail,user\na@b.c,u 1\n\"d,  --b\",u 2\r\n--b--\r\n"},
+			[]string{"delivered", "delivered"},
+		},
+		{
+			"markup", a().Steps(destination.Send("POST", "/xml",
+				body.Markup("<a t='{settings.token}'>{email}</a>")).Of("text/xml")),
+			[]string{track("1", `{"email":"<a@b.c>"}`), track("2", `{}`)}, []string{`200 {}`},
+			[]string{"POST /xml <a t='t1'>&lt;a@b.c&gt;</a>"},
+			[]string{"delivered", "skipped unneeded the action has nothing to send for it"},
+		},
+	}
+}
+
+// TestTextsThatCannotBe: a body that is text needs its content type, and is no form and no part of a conversation.
+func TestTextsThatCannotBe(t *testing.T) {
+	text := body.Markup("<a>{email}</a>")
+	for _, steps := range [][]destination.Step{
+		{destination.Send("POST", "/", text)},
+		{destination.Send("POST", "/", text).Of("text/xml").AsForm()},
+		{destination.Send("POST", "/", body.Payload()).Take("x", func(*destination.Answer) string { return "" }),
+			destination.Send("POST", "/", text).Of("text/xml")},
+	} {
+		spec := destination.Spec[declaredSettings]{Info: destination.Info{Slug: "test", Name: "Test"},
+			BaseURL: func(*declaredSettings) string { return "https://test.example" },
+			Success: []destination.Success{{Any: true}}, Actions: destination.Actions{declaredAction().Steps(steps...)}}
+		func() {
+			defer func() {
+				if p := fmt.Sprint(recover()); !strings.Contains(p, "text") {
+					t.Errorf("%d steps: %s", len(steps), p)
+				}
+			}()
+			if _, err := spec.Destination().Open(destination.Config{}); err != nil {
+				panic(err)
+			}
+		}()
 	}
 }
 

@@ -1,0 +1,128 @@
+package body_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/payload"
+)
+
+// texts writes a body that is text, or its items, in both ways.
+func texts(t *testing.T, n body.Node, properties string) (bodies []string) {
+	t.Helper()
+	sc := scope("a", "b", "c")
+	p, err := sc.Bind(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r payload.Resolver
+	var s body.Scratch
+	in := input(t, sc, &r, properties)
+	both := func(write func(*body.Scratch, *body.Input, []byte) ([]byte, bool),
+		items func(*body.Scratch, *body.Input, body.Sink)) string {
+		var all []string
+		if out, ok := write(&s, in, []byte("before")); ok {
+			all = append(all, strings.TrimPrefix(string(out), "before"))
+		}
+		if p.Batch() {
+			items(&s, in, sink(func(item []byte) { all = append(all, string(item)) }))
+		}
+		return strings.Join(all, "|")
+	}
+	return []string{both(p.Append, p.Items), both(p.Interpret, p.InterpretItems)}
+}
+
+// TestTexts: what a partner takes that is no JSON is escaped as it wants that, and one item is one line.
+func TestTexts(t *testing.T) {
+	from := body.From
+	for _, c := range []struct {
+		name       string
+		node       body.Node
+		properties string
+		want       string
+	}{
+		{"rows", body.Framed("a,b\n", "\n", "\n", body.Row(",", from("a"), from("b"), from("c").Lower())),
+			`{"a":"x, \"y\"","c":"Z"}`, "a,b\n\n|\"x, \"\"y\"\"\",,z"},
+		{"another separator", body.Lines(body.Row(";", from("a"), from("b"))), `{"a":"x,y","b":"1;2"}`, "\n|x,y;\"1;2\""},
+		{"a row of numbers, lists and blanks", body.Lines(body.Row(",", from("a"), from("b"), from("c"))),
+			`{"a":1.50,"b":["x"],"c":" z"}`, "\n|1.50,\"[\"\"x\"\"]\",\" z\""},
+		{"line ends", body.Lines(body.Row(",", from("a"), from("b"))), `{"a":"x\r\ny","b":"--\nz"}`, "\n|x  y,-- z"},
+		{"a row of nothing", body.Lines(body.Row(",", from("a"), from("b"))), `{"a":null}`, "\n"},
+		{"markup", body.Markup(`<r id="{a}" of='{settings.region}'>{b}</r>`),
+			`{"a":"\"x' <y>&","b":"é\u0000\u0007\ud83d\ude00\n"}`,
+			`<r id="&#34;x&#39; &lt;y&gt;&amp;" of='eu'>é😀 </r>`},
+		{"markup without a value", body.Markup(`<r>{a}{b}</r>`), `{"a":"x"}`, ""},
+		{"markup a line", body.Lines(body.Markup(`<r>{a}</r>`)), `{"a":"<"}`, "\n|<r>&lt;</r>"},
+		{"verbatim", body.Lines(body.Verbatim(from("a"))), `{"a":"<x>,\"\n"}`, `` + "\n" + `|<x>," `},
+	} {
+		for i, got := range texts(t, c.node, c.properties) {
+			if got != c.want {
+				t.Errorf("%s, %s: %q, want %q", c.name, []string{"compiled", "interpreted"}[i], got, c.want)
+			}
+		}
+	}
+}
+
+// TestTextsOfAnything: whatever a value is, both ways write the same text, on one line.
+func TestTextsOfAnything(t *testing.T) {
+	tried := 0
+	for seed := range uint64(600) {
+		m := &maker{Rand: rand.New(rand.NewPCG(seed, 2))}
+		sc := scope(fieldKeys...)
+		node := body.Lines(body.Row(pick(m, ",", ";", "\t"), m.value(), m.value()), body.Verbatim(m.value()))
+		p, err := sc.Bind(node)
+		if err != nil {
+			continue // of names that are not there
+		}
+		var r payload.Resolver
+		var s body.Scratch
+		raw := []byte(`{"properties":{`)
+		for i, k := range fieldKeys {
+			if i > 0 {
+				raw = append(raw, ',')
+			}
+			raw = m.json(append(raw, `"`+k+`":`...), 2)
+		}
+		ev, err := event.ParseValue(append(raw, "}}"...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := inputOf(t, sc, &r, ev)
+		if err != nil {
+			continue // no field takes lists of several types
+		}
+		tried++
+		var ways [2]string
+		for i, items := range []func(*body.Scratch, *body.Input, body.Sink){p.Items, p.InterpretItems} {
+			items(&s, in, sink(func(item []byte) {
+				if strings.ContainsAny(string(item), "\r\n") {
+					t.Errorf("seed %d: %q is not on one line", seed, item)
+				}
+				ways[i] += string(item) + "|"
+			}))
+		}
+		if ways[0] != ways[1] {
+			t.Fatalf("seed %d: compiled %q, interpreted %q", seed, ways[0], ways[1])
+		}
+	}
+	if tried < 100 {
+		t.Errorf("only %d were tried", tried)
+	}
+}
+
+// TestTextStandsAlone: text that is no JSON cannot stand in JSON.
+func TestTextStandsAlone(t *testing.T) {
+	sc := scope("a")
+	for _, n := range []body.Node{
+		body.Object(body.Member("x", body.Row(",", body.From("a")))), body.Batch("x", body.Verbatim(body.From("a"))),
+		body.List(body.Markup("<a/>")), body.Lines(body.Above(body.Row(",", body.From("a")), body.From("a"))),
+		body.Lines(body.Markup("<a>\n</a>")), body.Lines(body.Row(",", body.From("none"))),
+	} {
+		if _, err := sc.Bind(n); err == nil {
+			t.Errorf("%v is a body", n)
+		}
+	}
+}
