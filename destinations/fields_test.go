@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,10 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -108,7 +112,10 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 		t.Logf("%s: not compared: %s", r.ID, why)
 		return
 	}
-	ours, whyNot, err := sendRow(d, r)
+	ours, whyNot, err := sendRow(d, r, false)
+	if err == nil && len(ours) < len(r.Requests) {
+		ours, whyNot, err = sendRow(d, r, true)
+	}
 	if err != nil {
 		note(&c.failed, err.Error(), r.ID)
 		return
@@ -161,8 +168,8 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 	}
 }
 
-// sendRow sends the events of a row, each by itself.
-func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []string, err error) {
+// sendRow sends the events of a row, each by itself; see answering for inWords.
+func sendRow(d destination.Destination, r reference, inWords bool) (ours []sent, whyNot []string, err error) {
 	c := destination.Config{Settings: settingsOf(d, r.Settings), Presets: r.Presets, BatchEvents: 1}
 	if r.Action != "" {
 		m, err := mapping.Parse(r.Mapping)
@@ -188,7 +195,10 @@ func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []stri
 		}
 		s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
 	}
-	net := &answering{}
+	net, err := newAnswering(d, inWords)
+	if err != nil {
+		return nil, nil, err
+	}
 	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth.WithToken("test-access-token")})
 	for i := range list.List {
 		del := &list.List[i]
@@ -207,15 +217,52 @@ func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []stri
 	return ours, whyNot, nil
 }
 
-// answering takes everything, and finds nothing.
-type answering struct{ transport.Capture }
+// answering keeps requests and takes everything: with an empty object, as when the rows were made, or in the words of
+// the partner's contract, where a conversation goes on with nothing less. It finds nothing.
+type answering struct {
+	transport.Capture
+	partner *standin.Partner // nil: an empty object
+}
+
+func newAnswering(d destination.Destination, inWords bool) (*answering, error) {
+	a := &answering{transport.Capture{Answer: "{}"}, nil}
+	if !inWords {
+		return a, nil
+	}
+	data, err := cassettes.Contract(d.Info.Slug)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := standin.ParseContract(data)
+	if err != nil {
+		return nil, err
+	}
+	a.partner = standin.New(contract)
+	return a, nil
+}
 
 func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.Answer = "{}"
 	if strings.HasSuffix(req.URL.Path, "/search") {
 		a.Answer = `{"type":"list","data":[],"total_count":0}`
 	}
-	return a.Capture.RoundTrip(req)
+	if a.partner == nil {
+		return a.Capture.RoundTrip(req)
+	}
+	data, err := casebook.ReadBody(req)
+	if err != nil {
+		return nil, err
+	}
+	again := req.Clone(req.Context())
+	req.Body, again.Body = io.NopCloser(bytes.NewReader(data)), io.NopCloser(bytes.NewReader(data))
+	plain, err := a.Capture.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if told, err := a.partner.RoundTrip(again); err == nil && told.StatusCode < 300 {
+		return told, plain.Body.Close()
+	}
+	return plain, nil
 }
 
 // fieldsOf takes a request apart: its method, address and headers, and the members of
