@@ -222,18 +222,35 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 		}
 		return ""
 	}
-	if len(shapes) == 1 && elsewhere(shapes[0]) == "" {
-		_, path := d.address(shapes[0])
-		verb := map[string]string{"POST": "Post", "PUT": "Put", "PATCH": "Patch", "GET": "Get"}[shapes[0].Method]
-		if verb == "Post" && shapes[0].Form {
-			verb = "PostForm"
-		}
-		if verb != "" {
-			p("%s(%q, %s),\n", verb, path, d.body(a, shapes[0]))
-			return
-		}
+	var requests strings.Builder
+	if !d.single(&requests, a, elsewhere(shapes[0])) {
+		d.steps(&requests, a, elsewhere)
 	}
-	p("Steps(\n")
+	if left := unused(a, requests.String()); len(left) > 0 {
+		p("// TODO: no request was seen with these fields, so that they are sent nowhere: %s\n", strings.Join(left, ", "))
+	}
+	b.WriteString(requests.String())
+}
+
+// single writes the request of an action that has one; false: it needs steps.
+func (d *definition) single(b *strings.Builder, a *action, elsewhere string) bool {
+	shapes := d.shapes[a.Action]
+	verb := map[string]string{"POST": "Post", "PUT": "Put", "PATCH": "Patch", "GET": "Get"}[shapes[0].Method]
+	if len(shapes) > 1 || elsewhere != "" || verb == "" {
+		return false
+	}
+	if verb == "Post" && shapes[0].Form {
+		verb = "PostForm"
+	}
+	_, path := d.address(shapes[0])
+	fmt.Fprintf(b, "%s(%q, %s),\n", verb, path, d.body(a, shapes[0]))
+	return true
+}
+
+// steps writes the requests of an action, one after the other.
+func (d *definition) steps(b *strings.Builder, a *action, elsewhere func(shape) string) {
+	shapes := d.shapes[a.Action]
+	b.WriteString("Steps(\n")
 	for i, s := range shapes {
 		_, path := d.address(s)
 		as := elsewhere(s)
@@ -243,12 +260,28 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 			as += ".AsQuery()"
 		}
 		if i > 0 {
-			p("// TODO: what it needs of an earlier answer (Take, body.Taken, If), and what is sent when something was found.\n")
+			b.WriteString("// TODO: what it needs of an earlier answer (TakeAt, body.MaybeTaken, IfTaken), and what is sent when\n" +
+				"// something was found.\n")
 		}
-		p("destination.Send(%q, %q, %s)%s,\n", s.Method, path,
+		fmt.Fprintf(b, "destination.Send(%q, %q, %s)%s,\n", s.Method, path,
 			d.body(&action{Action: a.Action, Fields: a.Fields, Batch: a.Batch && len(shapes) == 1}, s), as)
 	}
-	p("),\n")
+	b.WriteString("),\n")
+}
+
+// unused are the fields that stand in no request.
+func unused(a *action, requests string) (keys []string) {
+	if strings.Contains(requests, "body.Fields(") || strings.Contains(requests, "body.Payload(") {
+		return nil
+	}
+	for _, f := range a.Fields {
+		below := strings.Contains(f.Key, ".") && hasParent(a.Fields, f.Key)
+		used := regexp.MustCompile(`["{ ]` + regexp.QuoteMeta(f.Key) + `["}.]`)
+		if !below && !used.MatchString(requests) {
+			keys = append(keys, f.Key)
+		}
+	}
+	return keys
 }
 
 // presetMapping is what a preset maps otherwise than its action does.
