@@ -27,7 +27,7 @@ var built struct {
 	err      error
 }
 
-// build makes the real binary.
+// build makes the real binary, as it is shipped.
 func build(t *testing.T) string {
 	t.Helper()
 	built.once.Do(func() {
@@ -35,14 +35,20 @@ func build(t *testing.T) string {
 			return
 		}
 		built.bin = filepath.Join(built.dir, "fanfold")
-		if out, err := exec.Command("go", "build", "-o", built.bin, "..").CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
+		built.err = goBuild("..", built.bin)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return built.bin
+}
+
+// goBuild makes a program. go run links what has changed only, where go build links every time.
+func goBuild(pkg, bin string) error {
+	if out, err := exec.Command("go", "run", "-ldflags=-s -w", "-exec=cp", pkg, bin).CombinedOutput(); err != nil {
+		return fmt.Errorf("go run: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // TestCrash ends the real binary at random instants, in all ways, and runs the same

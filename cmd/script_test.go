@@ -134,11 +134,7 @@ func TestScripts(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		bin := filepath.Join(dir, "goclient")
-		out, err := exec.Command("go", "build", "-o", bin, "./testdata/goclient").CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("go build: %w\n%s", err, out)
-		}
-		return bin, nil
+		return bin, goBuild("./testdata/goclient", bin)
 	})
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
