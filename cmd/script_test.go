@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,7 @@ func (t tests) Run() int {
 	if err := flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
+	debug.SetGCPercent(800) // little lives, and many small runs make much of it anew; memory is measured in processes
 	code := t.M.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir) // a folder for temporary files

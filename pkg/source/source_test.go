@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -523,6 +524,7 @@ func TestChangedInputIsRefused(t *testing.T) {
 
 // TestMemoryIsBounded reads 160 MB that are a zstd file of a few kilobytes, with a record far over the cap in it.
 func TestMemoryIsBounded(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	line := []byte(`{"type":"track","x":"` + strings.Repeat("a", 1000) + `"}` + "\n")
 	var packed bytes.Buffer
 	w, err := zstd.NewWriter(&packed)

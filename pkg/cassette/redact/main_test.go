@@ -1,0 +1,13 @@
+package redact
+
+import (
+	"os"
+	"runtime/debug"
+	"testing"
+)
+
+// TestMain collects garbage less often: the tests make much that lives for a moment.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
