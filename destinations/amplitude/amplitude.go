@@ -84,7 +84,7 @@ func New() destination.Destination {
 					body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent",
 						"userAgentData", "utm_properties", "referrer", "min_id_length"),
 				))).
-				AllOrNothing().Success(destination.Words(whoDocs, "success")).
+				Success(destination.Words(whoDocs, "success")).
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
 				BatchEvents(1000, whoDocs).BatchBytes(1_000_000, httpDocs+"#upload-limit"),
 			mapUser(), groupIdentifyUser(), logPurchase(),
@@ -132,7 +132,7 @@ func mapUser() *destination.Declared {
 		// It is on a host of its own in the US: https://amplitude.com/docs/apis/analytics/user-mapping
 		Steps(join.At("https://api.amplitude.com").If(body.Setting("endpoint").Is("us")),
 			join.If(body.Setting("endpoint").Is("eu"))).
-		AllOrNothing().Success(destination.JSON(mapDocs, destination.Is("success", true))).
+		Success(destination.JSON(mapDocs, destination.Is("success", true))).
 		Rates(mapDocs, "1500events/30s").BatchBytes(1_000_000, mapDocs)
 }
 
@@ -157,7 +157,7 @@ func groupIdentifyUser() *destination.Declared {
 				body.Member("library", body.Const("segment")),
 			)),
 		).
-		AllOrNothing().Success(destination.Words(groupDocs, "success")).
+		Success(destination.Words(groupDocs, "success")).
 		BatchEvents(1024, groupDocs).BatchBytes(1_000_000, groupDocs)
 }
 

@@ -27,7 +27,7 @@ const (
 // left out, by their place; anything else took none.
 func track(slug, title, list string, processed destination.Member, fields field.Set,
 	item ...body.Node) *destination.Declared {
-	return destination.Action(slug, title).Fields(fields).AllOrNothing().Success(success(processed.IfThere())...).
+	return destination.Action(slug, title).Fields(fields).Success(success(processed.IfThere())...).
 		Verdicts(byIndex()).
 		Post("/users/track", body.Batch(list, item...))
 }
@@ -161,7 +161,7 @@ func newAlias(slug, title string, last ...field.Line) *destination.Declared {
 		Post("/users/alias/new", body.Batch("user_aliases", body.Object(
 			body.SameNotNull("external_id"), body.Same("alias_name", "alias_label"),
 		))).
-		AllOrNothing().Verdicts(byIndex()).BatchEvents(50, aliasDocs)
+		Verdicts(byIndex()).BatchEvents(50, aliasDocs)
 }
 
 // catalog writes the items of a catalog, or deletes them.
@@ -180,7 +180,7 @@ func catalog() *destination.Declared {
 				If(body.Not(deletes)),
 			destination.Send("DELETE", path, body.Batch("items", body.Object(body.Member("id", id)))).If(deletes),
 		).
-		Once("id").AllOrNothing().Success(success()...).BatchEvents(50, catalogDocs).Rates(limitDocs, "16000/m")
+		Once("id").Success(success()...).BatchEvents(50, catalogDocs).Rates(limitDocs, "16000/m")
 }
 
 func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {

@@ -242,7 +242,7 @@ func objectType(in string) field.Line {
 // and has taken all others.
 // https://docs.customer.io/api/track/#operation/batch
 func onBatch(slug, title string) *destination.Declared {
-	return destination.Action(slug, title).AllOrNothing().Verdicts(destination.ByIndex(
+	return destination.Action(slug, title).Verdicts(destination.ByIndex(
 		"errors", "batch_index", "reason field message").OthersTaken())
 }
 

@@ -55,7 +55,7 @@ func New() destination.Destination {
 				).
 				Post("/v2/{settings.account_id}/events/batches", batch("events", body.Object(
 					body.Same("email", "action", "properties"), body.Member("occurred_at", body.From("occurred_at").ISO()),
-				))).AllOrNothing(),
+				))),
 			destination.Action("identify", "Identify").On(`type = "identify"`).Doc("Makes a subscriber or updates it.").
 				Fields(
 					field.Object("custom_fields").From("$.traits.custom_fields"),
@@ -70,7 +70,7 @@ func New() destination.Destination {
 					body.Same("custom_fields", "email", "phone", "initial_status", "status", "status_updated_at"),
 					body.Copy("ip_address = ip", "time_zone = timezone"),
 					body.Member("tags", body.From("tags").Given().As("a list", split)),
-				))).AllOrNothing(),
+				))),
 		},
 	}.Destination()
 }

@@ -163,7 +163,7 @@ func custom(slug, title string) *destination.Declared {
 }
 
 func begin(slug, title string, own field.Lines) *destination.Declared {
-	return destination.Action(slug, title).Fields(common(), own).TimeField("event_time").AllOrNothing().
+	return destination.Action(slug, title).Fields(common(), own).TimeField("event_time").
 		Needs(body.From("event_time").IsTime(), "event_time is no time")
 }
 

@@ -91,7 +91,7 @@ func New() destination.Destination {
 // occurrences is an action that sends occurrences of custom events.
 func occurrences(slug, title, timeField string, name body.Node, properties body.Members,
 	who ...body.Members) *destination.Declared {
-	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
+	return destination.Action(slug, title).TimeField(timeField).
 		Rates(eventDocs, "1250/s").BatchEvents(500, batchDocs).Dedupe("uuid", 365*destination.Day, eventDocs).
 		Post("/events/v3/send/batch", body.Batch("inputs", body.Object(
 			body.Member("eventName", name), body.Together(who...), body.Member("occurredAt", body.From(timeField).ISO()),
@@ -161,7 +161,7 @@ func customEvent() *destination.Declared {
 // request that names a record twice.
 // https://github.com/segmentio/action-destinations/pull/3969
 func records(slug, title string, steps ...destination.Step) *destination.Declared {
-	return destination.Action(slug, title).Once("id").AllOrNothing().Results(perRecord).Steps(steps...)
+	return destination.Action(slug, title).Once("id").Results(perRecord).Steps(steps...)
 }
 
 // batch is a request that upserts, updates or creates records.

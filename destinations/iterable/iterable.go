@@ -137,7 +137,7 @@ const who = "email or userId is required"
 // bulk is an action of an endpoint that takes many. A success counts what was refused and names it by what it said: an
 // address, a user id, an event's name.
 func bulk(slug, title, docs, rate string) *destination.Declared {
-	return destination.Action(slug, title).AllOrNothing().NeedsIdentity(body.From("email", "userId").Given(), who).
+	return destination.Action(slug, title).NeedsIdentity(body.From("email", "userId").Given(), who).
 		Rates(docs, rate).
 		Success(destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))).
 		Verdicts(destination.ByLists("", "invalidEmails of email", "invalidUserIds of userId",

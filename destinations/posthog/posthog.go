@@ -101,21 +101,21 @@ func actions() destination.Actions {
 				body.When(page, body.Copy("$current_url = current_url")),
 				body.When(screen, body.Copy("$screen_name = screen_name")),
 				body.Same("distinct_id"), body.Copy("$process_person_profile = anonymous_event_capture"), place,
-			)).AllOrNothing(),
+			)),
 		destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
 			Fields(field.AnyID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"),
 				field.Timestamp("timestamp"), ip).
-			Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
+			Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)),
 		destination.Action("group", "Group").Doc("Sets the properties of a group.").
 			Fields(field.AnyID("distinct_id").Required(), field.Text("group_type").Required().Always("company"),
 				field.Text("group_key").Required().From("$.groupId"), field.Object("properties").From("$.traits"),
 				field.Timestamp("timestamp")).
 			Post("/batch/", batch(body.Const("$groupidentify"),
-				body.Copy("$group_type = group_type", "$group_key = group_key", "$group_set = properties"))).AllOrNothing(),
+				body.Copy("$group_type = group_type", "$group_key = group_key", "$group_set = properties"))),
 		destination.Action("alias", "Alias").Doc("Merges the person of an earlier id (distinct_id) into the one of alias.").
 			Fields(field.Text("distinct_id").Required().From("$.previousId"), field.UserID("alias").Required(),
 				field.Timestamp("timestamp")).
-			Post("/batch/", batch(body.Const("$create_alias"), body.Same("distinct_id", "alias"))).AllOrNothing(),
+			Post("/batch/", batch(body.Const("$create_alias"), body.Same("distinct_id", "alias"))),
 	}
 }
 

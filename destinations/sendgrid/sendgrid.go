@@ -52,7 +52,7 @@ func New() destination.Destination {
 					body.Copy("email = primary_email", "state_province_region = state"),
 					body.Member("custom_fields", body.From("customFields").Else(body.Empty())),
 				))).
-				AllOrNothing().Header("Accept", body.Const("application/json")).
+				Header("Accept", body.Const("application/json")).
 				BatchEvents(30_000, docs).BatchBytes(6_000_000, docs).
 				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
 			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").

@@ -75,7 +75,7 @@ func New() destination.Destination {
 				Steps(
 					destination.Send("POST", "/v3/{settings.pixel_id}/events", conversions()).If(body.Not(app)),
 					destination.Send("POST", "/v3/{settings.snap_app_id}/events", conversions()).If(app),
-				).AllOrNothing(),
+				),
 		},
 		Presets: destination.Commerce{
 			PaymentInfoEntered: "ADD_BILLING", ProductAdded: "ADD_CART", ProductAddedToWishlist: "ADD_TO_WISHLIST",

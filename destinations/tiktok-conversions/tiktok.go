@@ -72,7 +72,7 @@ func New() destination.Destination {
 					body.Member("partner_name", body.Const("fanfold")),
 					body.Member("test_event_code", body.From("test_event_code").Filled()),
 					body.Member("data", body.Items(data())),
-				)).AllOrNothing(),
+				)),
 		},
 		Presets: destination.Commerce{
 			PageViewed: "PageView", ProductsSearched: "Search", ProductClicked: "ClickButton", ProductViewed: "ViewContent",

@@ -31,26 +31,25 @@ type Actions []*Declared
 type Declared struct {
 	slug, title, doc, trigger string
 
-	fields       []payload.Field
-	needs        []need
-	checks       []func(c *body.Context) string
-	steps        []Step
-	group        []body.Value
-	headers      []header
-	limits       ActionLimits
-	success      []Success
-	allOrNothing bool
-	timeField    string
-	once         string
-	parts        []part
-	dated        bool
-	results      func(a *Answer, b *Batch) []Result
-	verdicts     *Verdicts
-	item         func(in *Input, out *Output)
-	live         Live
-	liveWhen     []body.Cond
-	quiet        bool
-	job          *Job
+	fields    []payload.Field
+	needs     []need
+	checks    []func(c *body.Context) string
+	steps     []Step
+	group     []body.Value
+	headers   []header
+	limits    ActionLimits
+	success   []Success
+	timeField string
+	once      string
+	parts     []part
+	dated     bool
+	results   func(a *Answer, b *Batch) []Result
+	verdicts  *Verdicts
+	item      func(in *Input, out *Output)
+	live      Live
+	liveWhen  []body.Cond
+	quiet     bool
+	job       *Job
 }
 
 type need struct {
@@ -333,9 +332,6 @@ func (d *Declared) Dedupe(field string, window time.Duration, docs string) *Decl
 // Success lists the answers by which the partner has accepted a request, instead of the spec's list. With
 // [Declared.Steps], the answer to every step has to match.
 func (d *Declared) Success(s ...Success) *Declared { d.success = s; return d }
-
-// AllOrNothing says that one bad item makes the partner refuse the whole request without naming the item.
-func (d *Declared) AllOrNothing() *Declared { d.allOrNothing = true; return d }
 
 // Once says that the partner refuses a request in which two items have the same value at a path, in any case. Lanes
 // put items with a repeated value into a later request: see [ActionPlan.Once].

@@ -257,9 +257,6 @@ type ActionPlan struct {
 	// Once is the path in an item of a value that may occur only once in a request, see Name; whoever makes batches
 	// sees to it. "": there is none.
 	Once string
-	// AllOrNothing: one bad item makes the partner refuse the whole request
-	// without naming it, so the engine bisects.
-	AllOrNothing bool
 	// Live is what the action starts at the partner even for old events; zero value: nothing.
 	Live Live
 	// Patience is how long after its answer a request may still be asked about.

@@ -275,14 +275,13 @@ func (c *Cap) lower(to int) {
 type action struct {
 	Slug, Title, Doc, Trigger string
 
-	Fields       []payload.Field
-	Limits       ActionLimits
-	AllOrNothing bool
-	TimeField    string
-	dated        bool // it sends the time of the event, though no field holds it
-	live         Live
-	ages         bool      // it behaves differently for old events
-	success      []Success // nil: the spec's
+	Fields    []payload.Field
+	Limits    ActionLimits
+	TimeField string
+	dated     bool // it sends the time of the event, though no field holds it
+	live      Live
+	ages      bool      // it behaves differently for old events
+	success   []Success // nil: the spec's
 
 	requests int          // the most that a delivery takes; 0: one
 	places   *body.Places // that its bodies read
@@ -468,7 +467,7 @@ func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
 	oa.limits.BatchBytes.lower(c.BatchBytes)
 	o.actions = append(o.actions, oa)
 	o.plan.Actions = append(o.plan.Actions, ActionPlan{
-		Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
+		Slug: a.Slug, Limits: oa.limits,
 		Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
 		OverheadFor: oa.request.overhead(), Requests: a.requests, Once: a.once, Live: a.live, Patience: a.patience(),
 	})
