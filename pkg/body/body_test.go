@@ -583,3 +583,46 @@ func TestFlatIsBounded(t *testing.T) {
 			bytes.Contains(out, []byte(`"leaf4999"`)))
 	}
 }
+
+// TestRecallAfterPanic: a function that has panicked has no result, so it is called again, and says the same again.
+func TestRecallAfterPanic(t *testing.T) {
+	n := body.From("a").As("what is recalled", func(dst []byte, v event.Value, c *body.Context) []byte {
+		return append(dst, *body.Recall(c, v, notOdd)...)
+	})
+	var s body.Scratch
+	var r payload.Resolver
+	write := func(text string) (out string) {
+		defer func() {
+			if p := recover(); p != nil {
+				out = fmt.Sprint("panic: ", p)
+			}
+		}()
+		sc := scope("a")
+		p, err := sc.Bind(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := p.Append(&s, input(t, sc, &r, `{"a":"`+text+`"}`), nil)
+		return string(got)
+	}
+	for range 2 { // at once, and after another one
+		for _, text := range []string{"odd", "odd", "even", "even"} {
+			want := `"even"`
+			if text == "odd" {
+				want = "panic: odd"
+			}
+			if got := write(text); got != want {
+				t.Errorf("%s: %s, want %s", text, got, want)
+			}
+		}
+	}
+}
+
+// notOdd is the text in quotes.
+func notOdd(text string) *string {
+	if text == "odd" {
+		panic(text)
+	}
+	text = strconv.Quote(text)
+	return &text
+}

@@ -25,14 +25,15 @@ const maxMemo = 1024
 type memoized struct {
 	by   uintptr // which function
 	text string
-	made any
+	made any // nil: the function has not returned
 }
 
-// of returns the place for a function's result for a text. If known is false, the function has to be called.
+// of returns the place for a function's result for a text. If known is false, the function has to be called: also when
+// it was called before, and has panicked.
 func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) {
 	is := func(at *memoized) bool { return at != nil && at.by == by && at.text == string(text) }
 	if is(m.last) {
-		return m.last, true
+		return m.last, m.last.made != nil
 	}
 	if m.pairs == nil {
 		m.pairs = new([512][2]memoized)
@@ -40,11 +41,11 @@ func (m *memo) of(by uintptr, text []byte, t *texts) (at *memoized, known bool) 
 	pair := &m.pairs[(xxh3.Hash(text)^uint64(by))%uint64(len(m.pairs))]
 	m.last = &pair[0]
 	if is(m.last) {
-		return m.last, true
+		return m.last, m.last.made != nil
 	}
 	pair[0], pair[1] = pair[1], pair[0]
 	if is(m.last) {
-		return m.last, true
+		return m.last, m.last.made != nil
 	}
 	pair[0] = memoized{by: by, text: stock.Keep(&t.made, text)}
 	return m.last, false
