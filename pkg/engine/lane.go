@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -775,8 +776,10 @@ func (l *lane) orFailure(results []destination.Result, err error, n int) (_ []de
 // learn adapts concurrency, pause and breaker to the partner's answer.
 func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) {
 	var a reaction
+	each := time.Duration(math.MaxInt64) // how long every one of them waits, at least
 	for i := range rs {
 		r := &rs[i]
+		each = min(each, r.RetryAfter)
 		if r.Outcome == destination.Retry || r.Outcome == destination.Rejected {
 			l.notes.heard(r)
 		}
@@ -793,15 +796,17 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 			l.halted(refusal(r), until)
 		default:
 			a.pushed = true
-			a.wait = max(a.wait, r.RetryAfter)
 			switch r.Reason {
 			case destination.RateLimited:
-				a.limited = true
+				a.limited, a.wait = true, max(a.wait, r.RetryAfter)
 			case destination.Conflict: // with something else that it has: the partner is well
 			default:
 				a.failed = true
 			}
 		}
+	}
+	if a.pushed { // what only some of them wait for does not hold up others: see verdicts.answered
+		a.wait = max(a.wait, each)
 	}
 	if a.accepted || a.pushed {
 		l.notes.failing = !a.accepted

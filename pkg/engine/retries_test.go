@@ -248,3 +248,46 @@ func TestRetriesOfActions(t *testing.T) {
 		}
 	})
 }
+
+// TestOneWaitsAlone: an event that the partner wants later, unlike others of the same request, waits alone. When it wants
+// all of them later, or says that there was too much, the lane waits.
+func TestOneWaitsAlone(t *testing.T) {
+	const n = 100
+	for name, c := range map[string]struct {
+		reason  destination.Reason
+		all     bool // it takes no event of the request
+		waiting bool // for the others
+	}{
+		"locked": {reason: destination.Conflict}, "fails": {reason: destination.Unavailable},
+		"too much":     {reason: destination.RateLimited, waiting: true},
+		"all locked":   {reason: destination.Conflict, all: true, waiting: true},
+		"all of it is": {reason: destination.Unavailable, all: true, waiting: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin, one, others := time.Now(), time.Duration(0), time.Duration(0)
+				p := newPartner(10)
+				p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
+					rs := ok(len(ids))
+					for i, id := range ids {
+						switch {
+						case (id == 7 || c.all && slices.Contains(ids, 7)) && p.tries[id] == 1:
+							rs[i] = destination.Result{Outcome: destination.Retry, Reason: c.reason, Status: 423, RetryAfter: time.Hour}
+						case id == 7:
+							one = now.Sub(begin)
+						default:
+							others = max(others, now.Sub(begin))
+						}
+					}
+					return rs, nil
+				}
+				l := lane("a", p)
+				l.Options.Concurrency = 1
+				d := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+				if d.Delivered != n || one < time.Hour || (others >= time.Hour) != c.waiting {
+					t.Errorf("it was taken after %s, the others by %s: %+v", one, others, d)
+				}
+			})
+		})
+	}
+}
