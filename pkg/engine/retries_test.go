@@ -86,6 +86,30 @@ func TestDeclaredRetries(t *testing.T) {
 	}
 }
 
+// TestAskedForLater: a partner that asks for a longer wait than a delivery may be tried is sent it once more.
+func TestAskedForLater(t *testing.T) {
+	for _, fails := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			begin, last := time.Now(), time.Duration(0)
+			p := newPartner(1)
+			p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
+				if last = now.Sub(begin); p.requests <= fails {
+					return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable,
+						Status: 503, RetryAfter: time.Hour}, len(ids)), nil
+				}
+				return ok(len(ids)), nil
+			}
+			l := lane("a", p)
+			l.Options.MaxTime = time.Minute
+			d := setup{path: input(t, 1, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}.mustRun(t).Destinations[0]
+			if taken := uint64(2 - fails); p.requests != 2 || last < time.Hour || d.Delivered != taken ||
+				d.Rejected["exhausted"] != 1-taken {
+				t.Errorf("%d failures: %d requests, the last after %s: %+v", fails, p.requests, last, d)
+			}
+		})
+	}
+}
+
 // TestDeclaredRetriesAndOutage: a partner that is down for three hours does not cost followed input what its own
 // policy would give up; an event at which alone it fails does. Its first attempt may have been the beginning of such
 // a time, so that does not count.
