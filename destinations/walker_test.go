@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,47 @@ func TestEveryStatusHasAnOutcome(t *testing.T) {
 	}
 }
 
+// sourceless finds facts about partners without the address of the documentation that says so: of whatever has Docs beside
+// it, wherever it stands in a declaration.
+func sourceless(what string, v reflect.Value) (found []string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			found = sourceless(what, v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			found = append(found, sourceless(what, v.Index(i))...)
+		}
+	case reflect.Struct:
+		said := false
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() && field.Name != "Docs" {
+				said = said || !v.Field(i).IsZero()
+				found = append(found, sourceless(what+": "+field.Name, v.Field(i))...)
+			}
+		}
+		if docs := v.FieldByName("Docs"); docs.IsValid() && said && !strings.HasPrefix(docs.String(), "https://") {
+			found = append(found, fmt.Sprintf("%s: %+v has no source", what, v.Interface()))
+		}
+	}
+	return found
+}
+
+// TestSourceless: every fact that a limit can hold is found when it has no source.
+func TestSourceless(t *testing.T) {
+	const docs = "https://partner.example/docs"
+	bare := destination.Limits{
+		Rates: destination.Rates(docs, "5/s"), Concurrency: destination.Cap{N: 1}, EventBytes: destination.Cap{N: 1, Docs: docs},
+		Retries: destination.Retries{Longest: time.Minute}, Dedupe: destination.Dedupe{Field: "id", Docs: "somebody"},
+		Window: destination.Window{Since: time.Unix(1, 0), But: &destination.PastOf{Past: 1}},
+	}
+	bare.Rates = append(bare.Rates, destination.Rate{N: 1})
+	if found := sourceless("limits", reflect.ValueOf(bare)); len(found) != 6 {
+		t.Errorf("of 6 facts without a source %d are found: %q", len(found), found)
+	}
+}
+
 // TestCatalogue checks what must hold for every destination's declaration.
 func TestCatalogue(t *testing.T) {
 	var slugs []string
@@ -246,35 +288,20 @@ func checkDeclaration(t *testing.T, d destination.Destination) {
 	if !strings.HasPrefix(d.Info.Docs, "https://") {
 		t.Errorf("Info.Docs is %q, no address of the API's documentation", d.Info.Docs)
 	}
-	check := func(what string, n float64, docs string) {
-		if n > 0 && !strings.HasPrefix(docs, "https://") {
-			t.Errorf("%s has no source", what)
-		}
-	}
-	limits := []destination.Limits{d.Limits}
+	found := slices.Concat(sourceless("limits", reflect.ValueOf(d.Limits)),
+		sourceless("answers", reflect.ValueOf(d.Sayings)), sourceless("differences", reflect.ValueOf(d.Info.Differences)))
 	for _, a := range d.Actions {
-		limits = append(limits, a.Limits.Alone())
-		for _, x := range a.Success {
-			check("a success ("+x.String()+")", 1, x.Docs)
-		}
+		found = append(found, sourceless(a.Slug+": limits", reflect.ValueOf(a.Limits))...)
+		found = append(found, sourceless(a.Slug+": successes", reflect.ValueOf(a.Success))...)
 		if _, err := payload.Compile(a.Fields, mapping.Value{}); err != nil {
 			t.Errorf("%s: %v", a.Slug, err)
 		}
 	}
-	for _, l := range limits {
-		for _, r := range l.Rates {
-			check("a rate", r.N, r.Docs)
-		}
-		check("concurrency", float64(l.Concurrency.N), l.Concurrency.Docs)
-		check("batch events", float64(l.BatchEvents.N), l.BatchEvents.Docs)
-		check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
-		check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
-		check("retries", float64(l.Retries.Attempts)+(l.Retries.MaxTime+l.Retries.First+l.Retries.Longest).Seconds(),
-			l.Retries.Docs)
-		if r := l.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
-			t.Errorf("no lane can keep these retries: %+v", r)
-		}
-		check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
+	for _, what := range found {
+		t.Error(what)
+	}
+	if r := d.Limits.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
+		t.Errorf("no lane can keep these retries: %+v", r)
 	}
 	lacking := false
 	for _, f := range d.Settings.Fields {

@@ -4,6 +4,7 @@ package slack
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -21,6 +22,7 @@ const (
 	docs      = "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks"
 	errorDocs = docs + "#handling_errors"
 	rateDocs  = "https://docs.slack.dev/apis/web-api/rate-limits"
+	againDocs = "https://docs.slack.dev/tools/node-slack-sdk/reference/webhook/variables/retryPolicies"
 )
 
 // New declares the destination.
@@ -53,6 +55,8 @@ func New() destination.Destination {
 		Limits: destination.Limits{
 			Rates:       destination.Rates(rateDocs, "1/s"),
 			BatchEvents: destination.Cap{N: 1, Docs: docs},
+			// as Slack's own library does
+			Retries: destination.Retries{Attempts: 11, MaxTime: 30 * time.Minute, Docs: againDocs},
 		},
 		Order: true,
 		// A webhook that is gone, as opposed to a message that is refused.
