@@ -621,3 +621,31 @@ func TestCheckedBodies(t *testing.T) {
 		t.Errorf("%d deliveries of 1200 events", len(list.List))
 	}
 }
+
+// TestWindows: each side of a partner's window is kept, also alone.
+func TestWindows(t *testing.T) {
+	const docs = "https://test.example"
+	at := func(text string) string {
+		return `{"type":"track","messageId":"1","timestamp":"` + text + `","properties":{"kind":"shop"}}`
+	}
+	old, late := at("2020-06-01T00:00:00Z"), at("2024-06-05T00:00:00Z") // now is 2024-06-01
+	for name, c := range map[string]struct {
+		window  destination.Window
+		old, of string // what becomes of the old event, and of the new one
+	}{
+		"none":   {old: "delivered", of: "delivered"},
+		"past":   {window: destination.Window{Past: time.Hour, Docs: docs}, old: "skipped too_old", of: "delivered"},
+		"future": {window: destination.Window{Future: time.Hour, Docs: docs}, old: "delivered", of: "skipped too_new"},
+		"since": {window: destination.Window{Since: time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC), Docs: docs},
+			old: "skipped too_old", of: "delivered"},
+		"but": {window: destination.Window{Past: time.Hour, Docs: docs, But: &destination.PastOf{Field: "kind", Value: "shop",
+			Past: 5 * 365 * destination.Day, Docs: docs}}, old: "delivered", of: "delivered"},
+	} {
+		s := declare(t, destination.Action("a", "A").On(`type = "track"`).Fields(field.Text("kind").From("$.properties.kind")).
+			Limits(destination.ActionLimits{Window: c.window}).Post("/e", body.Payload()))
+		_, got := send(t, s, nil, old, late)
+		if len(got) != 2 || !strings.HasPrefix(got[0], c.old) || !strings.HasPrefix(got[1], c.of) {
+			t.Errorf("%s: %q, want %s and %s", name, got, c.old, c.of)
+		}
+	}
+}

@@ -741,7 +741,7 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		w.Reject(reason, err.Error())
 		return
 	}
-	if win := a.limits.Window; win.Past > 0 || win.Future > 0 {
+	if win := a.limits.Window; win.Past > 0 || win.Future > 0 || !win.Since.IsZero() {
 		var field event.Value
 		if a.TimeField != "" {
 			field = mapped.Get(a.TimeField)

@@ -62,10 +62,19 @@ type capView struct {
 }
 
 type windowView struct {
-	PastSeconds   float64 `json:"past_seconds,omitempty"`
-	FutureSeconds float64 `json:"future_seconds,omitempty"`
-	Violation     string  `json:"violation,omitempty"`
-	Docs          string  `json:"docs,omitempty"`
+	PastSeconds   float64   `json:"past_seconds,omitempty"`
+	FutureSeconds float64   `json:"future_seconds,omitempty"`
+	Since         time.Time `json:"since,omitzero"`
+	But           *butView  `json:"but,omitempty"`
+	Violation     string    `json:"violation,omitempty"`
+	Docs          string    `json:"docs,omitempty"`
+}
+
+type butView struct {
+	Field       string  `json:"field"`
+	Value       string  `json:"value"`
+	PastSeconds float64 `json:"past_seconds"`
+	Docs        string  `json:"docs,omitempty"`
 }
 
 type retryView struct {
@@ -183,8 +192,11 @@ func limitsOf(l destination.Limits) limitsView {
 	for _, r := range l.Rates {
 		v.Rates = append(v.Rates, rateView{r.N, seconds(r.Per), r.Of.String(), r.Docs})
 	}
-	if w := l.Window; w.Past > 0 || w.Future > 0 {
-		v.Window = &windowView{seconds(w.Past), seconds(w.Future), w.Violation, w.Docs}
+	if w := l.Window; w != (destination.Window{}) {
+		v.Window = &windowView{seconds(w.Past), seconds(w.Future), w.Since, nil, w.Violation, w.Docs}
+		if b := w.But; b != nil {
+			v.Window.But = &butView{b.Field, b.Value, seconds(b.Past), b.Docs}
+		}
 	}
 	if r := l.Retries; r != (destination.Retries{}) {
 		v.Retry = &retryView{r.Attempts, seconds(r.MaxTime), seconds(r.First), seconds(r.Longest), r.Docs}

@@ -1,11 +1,13 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
@@ -134,5 +136,26 @@ func TestSuite(t *testing.T) {
 	if got := fmt.Sprint(printable.Size(999), printable.Size(1500),
 		printable.Size(2_000_000)); got != "999 B1.5 kB2.0 MB" {
 		t.Errorf("sizes: %s", got)
+	}
+}
+
+// TestWindowAsJSON: programs are told of every side of a partner's window.
+func TestWindowAsJSON(t *testing.T) {
+	const docs = "https://partner.example"
+	for _, c := range []struct {
+		window destination.Window
+		want   string
+	}{
+		{destination.Window{Since: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), Violation: "refuses", Docs: docs},
+			`{"since":"1990-01-01T00:00:00Z","violation":"refuses","docs":"https://partner.example"}`},
+		{destination.Window{Past: time.Hour, Docs: docs, But: &destination.PastOf{Field: "kind", Value: "shop", Past: time.Minute,
+			Docs: docs}}, `{"past_seconds":3600,"but":{"field":"kind","value":"shop","past_seconds":60,` +
+			`"docs":"https://partner.example"},"docs":"https://partner.example"}`},
+		{destination.Window{}, "null"},
+	} {
+		got, err := json.Marshal(limitsOf(destination.Limits{Window: c.window}).Window)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s, want %s; %v", got, c.want, err)
+		}
 	}
 }
