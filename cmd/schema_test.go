@@ -87,6 +87,7 @@ var (
 		"statuses":  own(", retry_on: [409, 5xx], reject_on: 404"),
 		"results":   own(", batch: {events: 2}, results: {by: index, list: errors, index: i, message: why, others: taken}"),
 		"positions": own(", batch: {events: 2}, results: {by: position, list: r, status: s}"),
+		"passing":   own(", batch: {events: 2}, results: {by: index, list: e, index: i, again: {code: [LOCKED, 5]}}"),
 		"words":     own(", batch: {events: 2}, results: {by: position, list: $, status: s, taken: [ok, 0]}"),
 		"texts":     own(", success: [{status: 2xx, contains: <a>, matches: '<b>\\s*0'}, {text: ''}, {json: {a.0.b: [x, y]}}]"),
 		"disabled": "destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    actions:\n" +
@@ -94,6 +95,8 @@ var (
 			"      - {action: other, enabled: false, subscribe: 'type = \"page\"', path: /e}\n",
 		"limits": own("\n    limits: {rate: [10/s, 5MB/s], concurrency: 4, gzip: true, window: {past: 30d}, " +
 			"event_bytes: 65536}"),
+		"answers": own("\n    answers: [{status: 403, contains: [a, b], means: rate_limited, wait: 1m}, " +
+			"{json: {a.0.b: [4, x]}, means: refused}, {status: [409, 5xx], means: conflict}]"),
 		"options": own("\n    order: user\n    rate: 5/s\n    idempotency_header: none\n    docs: https://a.example/docs\n" +
 			"    settings: {auth: {bearer: 'env:TOKEN'}}"),
 		"inside": "destinations:\n  a:\n    type: http\n    settings: {token: t}\n    api:\n" +
@@ -115,7 +118,10 @@ var (
 		"status":     own(", retry_on: [6xx]"),
 		"by":         own(", batch: {events: 2}, results: {by: name, list: errors, index: i}"),
 		"no list":    own(", batch: {events: 2}, results: {by: index, index: i}"),
+		"two again":  own(", batch: {events: 2}, results: {by: index, list: e, index: i, again: {a: x, b: y}}"),
 		"others":     own(", batch: {events: 2}, results: {by: index, list: e, index: i, others: fine}"),
+		"meaning":    own("\n    answers: [{status: 403, means: lost}]"),
+		"two paths":  own("\n    answers: [{json: {a: 1, b: 2}, means: refused}]"),
 		"limit":      own("\n    limits: {rates: 5/s}"),
 		"window":     own("\n    limits: {window: {old: 5d}}"),
 		"no path":    "destinations: {a: {type: http, base_url: 'https://a.example', actions: [{action: a, subscribe: x}]}}",

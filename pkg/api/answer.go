@@ -24,7 +24,7 @@ func (a *action) answers(d *destination.Declared) {
 			success = append(success, destination.Success{Docs: a.r.docs, Status: []int{400, 422}, Any: true})
 		}
 	}
-	d.Success(success...)
+	d.Success(append(success, a.r.taken...)...)
 	var rules []destination.StatusRule
 	for _, key := range []string{"retry_on", "reject_on"} {
 		if n := a.m[key]; n != nil {
@@ -255,15 +255,23 @@ func ways() map[string]string {
 // said; nil: nothing. othersTaken says that the events which an answer does not name are taken, whatever its status.
 func (a *action) results(d *destination.Declared, n *yaml.Node) (list *destination.Member, othersTaken bool) {
 	m, at := map[string]string{}, map[string]*yaml.Node{}
-	var accepted []string
+	var accepted, passing []string
+	word := ""
 	a.r.table(n, a.what+": results",
-		[]string{"by", "list", "index", "id", "pointer", "status", "message", "item", "taken", "others"},
+		[]string{"by", "list", "index", "id", "pointer", "status", "message", "item", "taken", "others", "again"},
 		func(key string, _, v *yaml.Node) {
 			switch at[key] = v; key {
 			case "by", "others":
 				m[key] = a.r.text(v, key)
 			case "taken":
 				accepted = a.r.texts(v, key)
+			case "again":
+				a.r.table(v, a.what+": results: again", nil, func(path string, k, v *yaml.Node) {
+					if passing != nil {
+						a.add(k, "results: again is one path in an error, and the words there of errors that pass with time")
+					}
+					word, passing = a.pathIn(k, "results: again", path), a.r.texts(v, "results: again")
+				})
 			case "message":
 				for path := range strings.FieldsSeq(a.r.text(v, key)) {
 					m[key] = strings.TrimSpace(m[key] + " " + a.pathIn(v, "results: "+key, path))
@@ -305,6 +313,7 @@ func (a *action) results(d *destination.Declared, n *yaml.Node) (list *destinati
 	if by != "position" { // which doubts answers itself
 		list = &destination.Member{Path: m["list"], Kind: event.Array, Optional: true}
 	}
+	v = v.Again(word, passing...)
 	switch m["others"] {
 	case "", "again":
 	case "taken":

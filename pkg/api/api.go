@@ -33,7 +33,7 @@ const Type = "http"
 // Keys are those of a description, in the order of the documentation.
 func Keys() []string {
 	return []string{"name", "summary", "docs", "base_url", "settings", "auth", "limits", "order", "idempotency_header",
-		"actions"}
+		"answers", "actions"}
 }
 
 // Problem is one thing that is wrong with a description.
@@ -65,6 +65,7 @@ type reader struct {
 	base       template
 	key        string                // header of requests' keys
 	at         map[string]*yaml.Node // settings, for errors
+	taken      []destination.Success // by answers that mean so
 }
 
 func (r *reader) add(n *yaml.Node, format string, args ...any) {
@@ -157,6 +158,8 @@ func (r *reader) document(n *yaml.Node) (spec destination.Spec[setting.Dynamic])
 	}
 	r.baseURL(n, members["base_url"])
 	r.idempotency(members["idempotency_header"])
+	spec.Sayings = r.answers(members["answers"])
+	r.taken = taken(spec.Sayings)
 	if m := members["actions"]; m == nil {
 		r.add(n, "it has no actions: each says which events are sent (subscribe), where (path) and as what (mapping)")
 	} else {

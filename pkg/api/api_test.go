@@ -55,6 +55,7 @@ type partner struct {
 	answers []string // "status body"
 	sent    []string // "METHOD URL body"
 	headers []http.Header
+	header  http.Header // of answers
 }
 
 func (p *partner) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -76,7 +77,9 @@ func (p *partner) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, err := fmt.Sscan(answer, &status); err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}},
+	header := http.Header{"Content-Type": {"application/json"}}
+	maps.Copy(header, p.header)
+	return &http.Response{StatusCode: status, Header: header,
 		Body: io.NopCloser(strings.NewReader(answer[min(len(answer), 4):])), Request: req}, nil
 }
 
@@ -377,6 +380,14 @@ func TestAnswers(t *testing.T) {
 			`200 {"r":[{"s":"ok"},{"s":0},{"s":"bad"}]}`, "delivered|delivered|rejected refused"},
 		{"words and statuses", batch + "results: {by: position, list: r, status: s, taken: ok}",
 			`200 {"r":[{"s":"ok"},{"s":429},{"s":7}]}`, "delivered|retry rate_limited|rejected refused"},
+		{"an error that passes", batch + "results: {by: index, list: e, index: i, again: {c: [LOCKED, 5]}}",
+			`200 {"e":[{"i":0,"c":"LOCKED"},{"i":1,"c":"BAD"},{"i":2,"c":5}]}`,
+			"retry conflict|rejected refused|retry conflict"},
+		{"one of an element", batch + "results: {by: position, list: $, status: ok, again: {errors.0.code: LOCKED}}",
+			`200 [{"ok":true,"errors":[{"code":"LOCKED"}]},{"ok":false,"errors":[{"code":"LOCKED"}]},{"ok":false,"errors":[]}]`,
+			"delivered|retry conflict|rejected refused"},
+		{"beside statuses", batch + "results: {by: position, list: $, status: s, again: {c: LOCKED}}",
+			`200 [{"s":429,"c":"LOCKED"},{"s":400,"c":"LOCKED"},{"s":413}]`, "retry rate_limited|retry conflict|rejected too_large"},
 		{"a null status", batch + "results: {by: position, list: r, status: s}",
 			`200 {"r":[{"s":null},{"s":200},{"s":200}]}`, "retry unexpected"},
 		{"an element's element", "success: {json: {'a.b.0.c': 1}}", `200 {"a":{"b":[{"c":1}]}}`, "delivered"},

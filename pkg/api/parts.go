@@ -12,11 +12,11 @@ import (
 // partsOf is what of a description says which events are sent, and as what: the whole, and its parts by their names,
 // such as base_url, actions.send.path and actions.send.mapping.user, each as JSON. Values of the
 // environment may stand in
-// them. What describes the API to people, and how fast it is asked, is left out: who mends a
+// them. What describes the API to people, how fast it is asked and what its answers mean is left out: who mends a
 // sentence goes on where they
 // were. The name stays, since events opt out by it.
 func partsOf(n *yaml.Node) (whole string, parts map[string]string) {
-	sent := without(n, "summary", "docs")
+	sent := without(n, "summary", "docs", "answers")
 	parts = map[string]string{}
 	for i := 0; i+1 < len(sent.Content) && sent.Kind == yaml.MappingNode; i += 2 {
 		n := sent.Content[i+1]

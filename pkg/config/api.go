@@ -31,7 +31,7 @@ func (d *Destination) EnvName(key string) string {
 
 // describing are the keys by which a destination of type http describes itself, beside
 // options that it has like others.
-var describing = []string{"api", "name", "summary", "docs", "limits", "idempotency_header"}
+var describing = []string{"api", "name", "summary", "docs", "limits", "idempotency_header", "answers"}
 
 // described are the members of an entry that are its description, and those that are
 // options where a description is kept elsewhere.

@@ -10,7 +10,7 @@ func apiForms() (whole, entry form) {
 		"settings": form{"type": "object", "additionalProperties": table(form{
 			"type": textForm(), "doc": textForm(), "required": truthForm(), "secret": truthForm(), "default": textForm(),
 			"choices": textsForm(), "pattern": textForm(), "example": textForm()})},
-		"auth": authForm()}
+		"auth": authForm(), "answers": answersForm()}
 	properties := form{}
 	for _, key := range api.Keys() {
 		if properties[key] = forms[key]; forms[key] == nil {
@@ -21,7 +21,8 @@ func apiForms() (whole, entry form) {
 	whole["required"] = list("base_url", "actions")
 	entry = form{"anyOf": []form{
 		{"required": list("api"), "properties": form{"api": form{"anyOf": []form{textForm(), ref("api")}}}},
-		{"required": list("base_url", "actions"), "properties": form{"actions": actions, "limits": forms["limits"]}},
+		{"required": list("base_url", "actions"), "properties": form{"actions": actions, "limits": forms["limits"],
+			"answers": forms["answers"]}},
 	}}
 	return whole, entry
 }
@@ -82,6 +83,19 @@ func statusesForm() form {
 	return form{"anyOf": []form{one, {"type": "array", "items": one}}}
 }
 
+// answersForm are answers that mean something else than their status says.
+func answersForm() form {
+	status := statusForm(200, 599, "[2345](xx|[0-9][0-9])")
+	word := form{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": textsForm()}
+	one := table(form{"status": form{"anyOf": []form{status, {"type": "array", "items": status}}},
+		"contains": textsForm().with("one of these texts is in its first 400 bytes"),
+		"json":     word.with("a path and the words that stand there"),
+		"headers":  word.with("a header and the words that stand in it"),
+		"means":    wordForm(api.Meanings()...), "wait": textForm()})
+	one["required"] = list("means")
+	return form{"type": "array", "items": one}
+}
+
 func successForm() form {
 	one := form{"anyOf": []form{statusForm(200, 299, "2(xx|[0-9][0-9])"), table(form{
 		"status": statusForm(200, 299, "2(xx|[0-9][0-9])"), "text": textForm().with("the whole body; \"\": there is none"),
@@ -96,7 +110,9 @@ func resultsForm() form {
 	f := table(form{"by": wordForm("index", "id", "pointer", "position"), "list": textForm(), "index": textForm(),
 		"id": textForm(), "pointer": textForm(), "status": textForm(), "message": textForm(), "item": textForm(),
 		"taken":  textsForm().with("by position: what the status says of an event that was taken"),
-		"others": wordForm("taken", "again")})
+		"others": wordForm("taken", "again"),
+		"again": form{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": textsForm()}.with(
+			"a path in an error, and the words there of errors that pass with time")})
 	f["required"] = list("by", "list")
 	return f
 }

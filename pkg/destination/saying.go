@@ -17,9 +17,9 @@ import (
 type Saying struct {
 	Docs   string // the partner's URL that describes it
 	Status []int  // none: any; a number below 10 stands for a class: 2 for 2xx
-	// At is the path in the JSON body of the word to compare, or "." for the whole body as a text. Is lists the
-	// words: * at the end of one stands for anything, and *word* matches anywhere; "" means that there is no such
-	// value. Without At, the status is enough.
+	// At is the path in the JSON body of the word to compare, "." for the whole body as a text, or [InHeader] and the
+	// name of a header. Is lists the words: * at the end of one stands for anything, and *word* matches anywhere; ""
+	// means that there is no such value. Without At, the status is enough.
 	At string
 	Is []string
 	// What the answer means.
@@ -28,6 +28,9 @@ type Saying struct {
 	After  time.Duration // with Retry: how long to wait when the partner does not say
 	Detail string        // is added to the partner's words
 }
+
+// InHeader stands before the name of a header in [Saying.At].
+const InHeader = "header "
 
 // Means is a Saying about all answers with one of some statuses.
 func Means(o Outcome, r Reason, docs string, status ...int) Saying {
@@ -54,7 +57,9 @@ func (s *Saying) describes(a *Answer) bool {
 		return true
 	}
 	text := ""
-	if s.At == "." {
+	if name, ok := strings.CutPrefix(s.At, InHeader); ok {
+		text = a.Header.Get(name)
+	} else if s.At == "." {
 		text = strings.TrimSpace(string(a.Body[:min(len(a.Body), 400)]))
 	} else if v := at(a.JSON, s.At); v.Exists() && v.Kind() != event.Null {
 		text = v.Text()

@@ -22,6 +22,8 @@ type Verdicts struct {
 	accepted            []string
 	lists               []refusals // instead of list and name
 	count               string
+	word                string   // path in an error of a word that says what it is
+	passing             []string // words of errors that pass with time
 }
 
 // finder returns the indexes of the items that a value in an error names.
@@ -274,6 +276,22 @@ func indexIn(b *Batch, text string) []int {
 // OthersTaken says that the partner has accepted the items that no error names, whatever the status of the answer.
 func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
 
+// Again says which errors pass with time, such as that of a record that is locked: those with one of some words at a path in
+// them. They are no refusals: their items are sent again.
+func (v Verdicts) Again(path string, words ...string) Verdicts {
+	v.word, v.passing = path, words
+	return v
+}
+
+// refused is the result of an item with an error.
+func (v Verdicts) refused(status int, e event.Value, detail string) Result {
+	r := Result{Outcome: Rejected, Reason: Refused, Status: status, Detail: Cut(detail, 400)}
+	if len(v.passing) > 0 && slices.Contains(v.passing, at(e, v.word).Text()) {
+		r.Outcome, r.Reason = Retry, Conflict
+	}
+	return r
+}
+
 // read returns the results that an answer lists; nil: it lists nothing, or, in an answer that is no success
 // anyhow, something that is not in the request. A success that lists items which are not in the request does not
 // count as one: something was refused, and nobody knows what.
@@ -325,8 +343,7 @@ func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 			return nil
 		}
 		for _, i := range meant {
-			rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status,
-				Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
+			rs[i] = v.refused(a.Status, e, cmp.Or(v.words(e), string(e.Raw())))
 		}
 	}
 	return rs
@@ -342,8 +359,15 @@ func (v Verdicts) each(a *Answer, list event.Value, b *Batch) (rs []Result) {
 		if !ok {
 			return nil
 		}
-		if r.Outcome != Delivered {
-			r.Detail = Cut(cmp.Or(v.words(e), r.Detail, string(e.Raw())), 400)
+		switch words := cmp.Or(v.words(e), r.Detail, string(e.Raw())); r.Outcome {
+		case Delivered:
+		case Rejected:
+			reason := r.Reason // such as too_large
+			if r = v.refused(r.Status, e, words); r.Outcome == Rejected {
+				r.Reason = reason
+			}
+		default:
+			r.Detail = Cut(words, 400)
 		}
 		rs = append(rs, r)
 	}
