@@ -293,6 +293,7 @@ func checkDeclaration(t *testing.T, d destination.Destination) {
 	for _, a := range d.Actions {
 		found = append(found, sourceless(a.Slug+": limits", reflect.ValueOf(a.Limits))...)
 		found = append(found, sourceless(a.Slug+": successes", reflect.ValueOf(a.Success))...)
+		found = append(found, sourceless(a.Slug+": job", reflect.ValueOf(a.Job))...)
 		if _, err := payload.Compile(a.Fields, mapping.Value{}); err != nil {
 			t.Errorf("%s: %v", a.Slug, err)
 		}

@@ -80,7 +80,7 @@ func (d *Declared) scope(c *opened) body.Scope {
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits,
+	a := action{Slug: d.slug, Trigger: d.trigger, Fields: d.fields, Limits: d.limits,
 		TimeField: d.timeField, success: d.success, results: d.results,
 		once: d.once, dated: d.dated, job: d.job}
 	b := &bound{Declared: d}

@@ -317,7 +317,6 @@ type Input struct {
 	old     bool // older than HistoryAfter
 	age     time.Duration
 	asked   bool // the user allows history to trigger things
-	out     *Output
 
 	settings map[string]event.Value
 }
@@ -379,10 +378,9 @@ type Subscription struct {
 
 // opened is what actions can know about an opened destination.
 type opened struct {
-	settings any            // pointer to the destination's settings struct
-	values   map[string]any // the settings by key
-	stamp    string         // key of the setting that is the stamp
-	live     Live           // for all actions that declare none of their own
+	values map[string]any // the settings by key
+	stamp  string         // key of the setting that is the stamp
+	live   Live           // for all actions that declare none of their own
 }
 
 // Spec declares a destination with settings S. See Spec.Destination.

@@ -38,10 +38,7 @@ type Considered struct {
 	Timeless string // why the event has no time that the partner could be told; "": it has, or need not
 	Fields   []payload.Explained
 	Problems []string // of no field in particular
-	// TimeField is the field that is checked against the partner's historical window; "": the event's own time.
-	TimeField string
-	Window    Window
-	Batch     ActionLimits
+	Batch    ActionLimits
 }
 
 // Explain implements [Explainer].
@@ -83,7 +80,7 @@ func (o *sender) explain(c *Considered, s *subscription, ev *event.Event) {
 	}
 	a := &o.actions[s.action]
 	c.Fields, c.Problems = s.program.Explain(s.written, ev.Root())
-	c.TimeField, c.Window, c.Batch = a.TimeField, a.limits.Window, a.limits
+	c.Batch = a.limits
 }
 
 // optsOut finds the member of an integrations object that keeps an event out.

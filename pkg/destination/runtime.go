@@ -53,6 +53,7 @@ type ActionInfo struct {
 	Live                      LiveInfo // what it starts for old events, too
 	// Verdicts is how an answer names single items; nil: it does not, or in Go.
 	Verdicts *Verdicts
+	Job      *Job // that a success promises; nil: the answer is final
 	// Framing is where items stand in a body; nil: it is a list of them, or has one event.
 	Framing *Framing
 }
@@ -68,7 +69,7 @@ type Framing struct {
 // only a few of its destinations.
 func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	info := ActionInfo{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields,
-		Limits: d.limits.Or(limits), Rung: 1, Verdicts: d.verdicts}
+		Limits: d.limits.Or(limits), Rung: 1, Verdicts: d.verdicts, Job: d.job}
 	if info.Success = d.success; info.Success == nil {
 		for _, st := range d.steps {
 			info.Success = append(info.Success, st.success...)
@@ -216,7 +217,7 @@ func triggered(actions []ActionInfo) (list []Preset) {
 
 // opened is what the actions can know about the destination.
 func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
-	o := &opened{settings: settings, values: schema.Values(settings), live: s.Live}
+	o := &opened{values: schema.Values(settings), live: s.Live}
 	for _, f := range schema.Fields {
 		if f.Stamp {
 			o.stamp = f.Key
@@ -273,7 +274,7 @@ func (c *Cap) lower(to int) {
 
 // action is an action of a destination, with its settings.
 type action struct {
-	Slug, Title, Doc, Trigger string
+	Slug, Trigger string
 
 	Fields    []payload.Field
 	Limits    ActionLimits
@@ -758,7 +759,7 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		w.buf = mapped.AppendJSON(w.buf)
 	} else {
 		in := &out.in
-		*in = Input{Event: ev, Payload: mapped, id: id, now: env.Now, out: w, asked: env.TriggerLive}
+		*in = Input{Event: ev, Payload: mapped, id: id, now: env.Now, asked: env.TriggerLive}
 		if a.ages {
 			in.old, in.age = historyOf(ev, env.Now)
 		}

@@ -97,8 +97,14 @@ type actionView struct {
 	Doc     string      `json:"doc,omitempty"`
 	Trigger string      `json:"trigger,omitempty"`
 	Live    *liveView   `json:"live,omitempty"` // what it does for events of long ago, too
+	Job     *jobView    `json:"job,omitempty"`  // that its requests are worked through by, later
 	Fields  []fieldView `json:"fields"`
 	Limits  limitsView  `json:"limits"`
+}
+
+type jobView struct {
+	PatienceSeconds float64 `json:"patience_seconds"`
+	Docs            string  `json:"docs"`
 }
 
 type liveView struct {
@@ -153,8 +159,12 @@ func DestinationOf(d destination.Destination) Destination {
 		if l := a.Live; l.Does != "" {
 			live = &liveView{l.Does, l.Docs, l.Sometimes, l.Until.Seconds()}
 		}
+		var job *jobView
+		if j := a.Job; j != nil {
+			job = &jobView{j.Patience.Seconds(), j.Docs}
+		}
 		v.Actions = append(v.Actions, actionView{
-			Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Live: live,
+			Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Live: live, Job: job,
 			Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits.Alone()),
 		})
 	}

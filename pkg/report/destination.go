@@ -109,6 +109,10 @@ func showAction(w io.Writer, d destination.Destination, act destination.ActionIn
 	for _, x := range act.Success {
 		fmt.Fprintf(w, "    delivered when the answer is %s (%s)\n", x, x.Docs)
 	}
+	if j := act.Job; j != nil {
+		fmt.Fprintf(w, "    it is worked through later: what goes wrong then is asked for, for up to %s (%s)\n",
+			Duration(j.Patience), j.Docs)
+	}
 	fires := func(p destination.Preset) bool { return p.Action == act.Slug || p.Otherwise == act.Slug }
 	if len(d.Presets) > 0 && !slices.ContainsFunc(d.Presets, fires) {
 		fmt.Fprintln(w, "    no preset fires it: subscribe to it with `actions:`")

@@ -159,3 +159,19 @@ func TestWindowAsJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestJobIsTold: people and programs are told that a partner works a request through later.
+func TestJobIsTold(t *testing.T) {
+	d := destination.Destination{Actions: []destination.ActionInfo{{Slug: "send",
+		Job: &destination.Job{Patience: 5 * time.Minute, Docs: "https://partner.example/jobs"}}, {Slug: "other"}}}
+	var text strings.Builder
+	Manual(&text, d)
+	const told = "what goes wrong then is asked for, for up to 5m (https://partner.example/jobs)"
+	if strings.Count(text.String(), told) != 1 {
+		t.Errorf("people are told %s", &text)
+	}
+	data, err := json.Marshal(DestinationOf(d).Actions)
+	if err != nil || strings.Count(string(data), `"job":{"patience_seconds":300,"docs":"https://partner.example/jobs"}`) != 1 {
+		t.Errorf("programs are told %s; %v", data, err)
+	}
+}
