@@ -119,7 +119,16 @@ func (s Saying) String() string {
 	words := strings.Join(s.Is, ", ")
 	switch {
 	case s.At == ".":
-		out += " with the body " + words
+		var all []string // words of the body, and the body itself
+		for _, word := range s.Is {
+			if inside, ok := strings.CutPrefix(strings.TrimSuffix(word, "*"), "*"); ok && inside != "" {
+				word = inside + " in its body"
+			} else {
+				word = "the body " + word
+			}
+			all = append(all, word)
+		}
+		out += " with " + strings.Join(all, " or ")
 	case s.At != "" && slices.Equal(s.Is, []string{"*"}):
 		out += " with any other " + s.At
 	case s.At != "":

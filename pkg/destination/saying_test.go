@@ -55,3 +55,24 @@ func TestSayings(t *testing.T) {
 		}
 	}
 }
+
+// TestSayingsAsText: what a saying is about is said as people would.
+func TestSayingsAsText(t *testing.T) {
+	for _, c := range []struct {
+		saying Saying
+		want   string
+	}{
+		{Means(Retry, Conflict, "", 423), "423: retry (conflict)"},
+		{Means(Retry, RateLimited, "", 4).When(".", `*<err code="1"*`, "*limit*"),
+			`4xx with <err code="1" in its body or limit in its body: retry (rate_limited)`},
+		{Means(Rejected, Refused, "", 200, 202).When(".", "no", "bad*"), "200 or 202 with the body no or the body bad*: " +
+			"rejected (refused)"},
+		{Means(Rejected, Refused, "").When("code", "*"), "any status with any other code: rejected (refused)"},
+		{Means(Delivered, "", "", 409).When("a.b", "", "x"), "409 with a.b none, x: delivered"},
+		{Means(Rejected, Refused, "", 202).When(InHeader+"x-dropped", "1"), "202 with header x-dropped 1: rejected (refused)"},
+	} {
+		if got := c.saying.String(); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
