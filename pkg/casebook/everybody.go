@@ -179,11 +179,8 @@ func (p *derived) limited(del *destination.Delivery) {
 		p.contract.Limited.Status == http.StatusTooManyRequests {
 		p.t.Errorf("%s: the partner's rate limit counts as %v %v", p.action(del), r.Outcome, r.Reason)
 	}
-	for name, v := range p.contract.Limited.Headers {
-		if n, err := strconv.Atoi(v); err == nil && strings.EqualFold(name, "Retry-After") && r.RetryAfter < time.Duration(
-			n)*time.Second {
-			p.t.Errorf("%s: the partner asks for %d seconds, and gets %v", p.action(del), n, r.RetryAfter)
-		}
+	if want := time.Duration(p.contract.Wait * float64(time.Second)); r.RetryAfter != want {
+		p.t.Errorf("%s: the partner wants to be asked again after %v, and is after %v", p.action(del), want, r.RetryAfter)
 	}
 }
 

@@ -32,7 +32,10 @@ type Contract struct {
 	Headers map[string]string `yaml:"headers"`
 	// Limited is the documented answer to a client that sends too fast. The partner in
 	// a rehearsal never gives it, but a [Script] can.
-	Limited   Reply      `yaml:"limited"`
+	Limited Reply `yaml:"limited"`
+	// Wait is how long such a client has to wait, in seconds, where the documentation says it
+	// or a header of Limited, read at noon of 2024-05-30.
+	Wait      float64    `yaml:"wait"`
 	Endpoints []Endpoint `yaml:"endpoints"`
 	// Differences are the places where other programs are known to send what the
 	// documentation does not allow. The contract follows the documentation.
