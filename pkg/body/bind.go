@@ -542,6 +542,10 @@ func (c *checker) node(n Node) {
 		if c.items != nil || c.inside > 0 {
 			c.failf("a body has Items once, and not in an Each")
 		}
+		if n.frame != nil && n.frame.opening != nil {
+			c.text(n.frame.opening)
+			c.text(n.frame.closing)
+		}
 		c.items = &n
 		dynamic := c.dynamic
 		for _, one := range n.nodes {

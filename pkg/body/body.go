@@ -81,7 +81,7 @@
 // in an envelope needs nothing else to keep different ones apart. [Batch] is an envelope
 // with nothing else in it, and [Lines] is a whole body of items, one a line. [Framed] has other text around and between
 // them, and [Above] a line before each. Such items, and a whole body, may be text that is no JSON: [Row], [Markup],
-// [Verbatim].
+// [Plain], [Verbatim].
 //
 // Paths are checked when the destination is made: a path that begins with no
 // field of the action, or a setting that does not exist, is a mistake in the program, with
@@ -351,19 +351,34 @@ func Lines(of ...Node) Node { return Framed("", "\n", "\n", of...) }
 // line end in it, so that
 // a frame of lines is one. It has to be the whole body.
 func Framed(open, sep, close string, of ...Node) Node {
-	return items{nodes: of, frame: &frame{open, sep, close}}
+	return items{nodes: of, frame: &frame{open: open, sep: sep, close: close}}
+}
+
+// Around is [Framed] by text with values in it ([Plain], [Markup], [Verbatim]), such as the names of columns that the
+// user chooses: events share a request when it is the same for them. An event without one of the values is not sent.
+func Around(open Node, sep string, close Node, of ...Node) Node {
+	a, isOpen := open.(textual)
+	b, isClose := close.(textual)
+	if !isOpen || !isClose {
+		panic("body: Around: what is around items is text: Plain, Markup or Verbatim")
+	}
+	return items{nodes: of, frame: &frame{sep: sep, opening: &a, closing: &b}}
 }
 
 // frame is the text around and between items.
-type frame struct{ open, sep, close string }
+type frame struct {
+	open, sep, close string
+	opening, closing *textual // instead of open and close; nil: they are the same for all events
+}
 
 // Above is an item of [Lines] or [Framed] with a line of its own before it. Without that line there is no item.
 func Above(line, n Node) Node { return above{line, n} }
 
-// Framing says how a body is framed, and whether its items have a line above them; ok is false for one that is JSON.
+// Framing says how a body is framed, and whether its items have a line above them; ok is false for one that is JSON, or
+// that is framed by values.
 func Framing(n Node) (open, sep, close string, lineAbove, ok bool) {
 	it, is := n.(items)
-	if !is || it.frame == nil {
+	if !is || it.frame == nil || it.frame.opening != nil {
 		return "", "", "", false, false
 	}
 	for _, one := range it.nodes {

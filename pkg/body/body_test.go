@@ -290,7 +290,8 @@ func cases2() []bodyCase {
 		},
 		{
 			"without depth",
-			props(m("o", from("o").Flat(".")), body.SpreadOf(from("o").Flat("_")).Each(body.This().Text()), m("a", from("a").Flat("."))),
+			props(m("o", from("o").Flat(".")), body.SpreadOf(from("o").Flat("_")).Each(body.This().Text()),
+				m("a", from("a").Flat("."))),
 			`{"a":[1],"o":{"x":["y",{"z":1.50}],"e":{},"f":{"g":null,"h":{"\u0069":true}},"f.g":"last"}}`,
 			`{"o":{"x.0":"y","x.1.z":1.50,"f.g":null,"f.h.\u0069":true,"f.g":"last"},` +
 				`"x_0":"y","x_1_z":"1.50","f_h_\u0069":"true","f.g":"last"}`,

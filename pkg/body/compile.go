@@ -369,11 +369,17 @@ func (w *writing) each(of event.Value, f func()) {
 	w.element, w.inside, w.index = element, inside, index
 }
 
-type itemsOp struct{ frame *frame }
+type itemsOp struct {
+	frame       *frame
+	open, close op // nil: the frame is the same for all events
+}
 
 func (o itemsOp) put(w *writing) bool {
-	w.items(o.frame)
-	return true
+	if o.open == nil {
+		w.items(o.frame)
+		return true
+	}
+	return w.around(func() bool { return o.open.put(w) }, func() bool { return o.close.put(w) })
 }
 
 // items writes what is around items, and notes where they go.
@@ -388,6 +394,21 @@ func (w *writing) items(f *frame) {
 	w.buf = append(w.buf, '[')
 	w.hole = len(w.buf) - w.base
 	w.buf = append(w.buf, ']')
+}
+
+// around is items for text with values in it, or nothing.
+func (w *writing) around(open, close func() bool) bool {
+	from := len(w.buf)
+	if !open() {
+		return false
+	}
+	hole := len(w.buf) - w.base
+	if !close() {
+		w.cut(from)
+		return false
+	}
+	w.hole = hole
+	return true
 }
 
 // lineOp writes an item on one line.
@@ -674,7 +695,11 @@ func (c *compiler) node(n Node) op {
 	case whole:
 		return c.object(&object{members: Fields(n.omit...).members(), always: true})
 	case items:
-		return itemsOp{n.frame}
+		o := itemsOp{frame: n.frame}
+		if n.frame != nil && n.frame.opening != nil {
+			o.open, o.close = c.node(*n.frame.opening), c.node(*n.frame.closing)
+		}
+		return o
 	case textual:
 		return &textOp{n, c.value(&Value{src: fromFormat, parts: n.parts}).pieces}
 	case above:

@@ -175,6 +175,9 @@ func (x *interpreter) put(n Node) bool {
 	case whole:
 		return x.object(&object{members: Fields(n.omit...).members(), always: true})
 	case items:
+		if f := n.frame; f != nil && f.opening != nil {
+			return x.around(func() bool { return x.put(*f.opening) }, func() bool { return x.put(*f.closing) })
+		}
 		x.items(n.frame)
 		return true
 	case textual:

@@ -45,9 +45,9 @@ func Row(sep string, cells ...Value) Node {
 	return n
 }
 
-// Markup is XML or HTML with values in it, as in [Format]: <email>{email}</email>. A value is escaped, so that it stands
-// for itself in an element and in a quoted attribute; what no document of XML may hold is left out. Without one of its
-// values there is no text.
+// Markup is XML or HTML with values in it, as in [Format]: <email>{email}</email>. A value is escaped, so that it
+// stands for itself in an element and in a quoted attribute; what no document of XML may hold is left out. Without one
+// of its values there is no text.
 func Markup(text string) Node {
 	return textual{parts: Format(text).parts, escape: func(dst, text []byte) []byte {
 		for _, r := range string(text) {
@@ -75,6 +75,12 @@ func Markup(text string) Node {
 // escapes what has to be. Line ends are blanks.
 func Verbatim(v Value) Node {
 	return textual{parts: []piece{{value: &v}}, escape: func(dst, text []byte) []byte { return append(dst, text...) }}
+}
+
+// Plain is [Markup] of a format in which nothing has to be escaped: its values are as they are, so they have to be such
+// that cannot end what they stand in, such as one of some choices.
+func Plain(text string) Node {
+	return textual{parts: Format(text).parts, escape: func(dst, text []byte) []byte { return append(dst, text...) }}
 }
 
 // IsText says that a body is text, and no JSON.

@@ -1,6 +1,7 @@
 package body_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -56,6 +57,10 @@ func TestTexts(t *testing.T) {
 			`<r id="&#34;x&#39; &lt;y&gt;&amp;" of='eu'>é😀 </r>`},
 		{"markup without a value", body.Markup(`<r>{a}{b}</r>`), `{"a":"x"}`, ""},
 		{"markup a line", body.Lines(body.Markup(`<r>{a}</r>`)), `{"a":"<"}`, "\n|<r>&lt;</r>"},
+		{"a frame of values", body.Around(body.Plain("--b\r\n{settings.region},{a}\n"), "\n", body.Markup("</{b}>\n"),
+			body.Row(",", from("c"))), `{"a":"x\ny","b":"<","c":"z"}`, "--b\r\neu,x y\n</&lt;>\n|z"},
+		{"a frame without its value", body.Around(body.Plain("{a}"), "\n", body.Plain("{b}"), body.Row(",", from("c"))),
+			`{"a":"x","c":"z"}`, "|z"[1:]},
 		{"verbatim", body.Lines(body.Verbatim(from("a"))), `{"a":"<x>,\"\n"}`, `` + "\n" + `|<x>," `},
 	} {
 		for i, got := range texts(t, c.node, c.properties) {
@@ -72,7 +77,8 @@ func TestTextsOfAnything(t *testing.T) {
 	for seed := range uint64(600) {
 		m := &maker{Rand: rand.New(rand.NewPCG(seed, 2))}
 		sc := scope(fieldKeys...)
-		node := body.Lines(body.Row(pick(m, ",", ";", "\t"), m.value(), m.value()), body.Verbatim(m.value()))
+		node := body.Around(body.Verbatim(m.value()), "\n", body.Plain("{a}"),
+			body.Row(pick(m, ",", ";", "\t"), m.value(), m.value()), body.Verbatim(m.value()))
 		p, err := sc.Bind(node)
 		if err != nil {
 			continue // of names that are not there
@@ -104,6 +110,10 @@ func TestTextsOfAnything(t *testing.T) {
 				ways[i] += string(item) + "|"
 			}))
 		}
+		for i, around := range []func(*body.Scratch, *body.Input) (string, string, bool){p.Envelope, p.InterpretEnvelope} {
+			open, close, ok := around(&s, in)
+			ways[i] += fmt.Sprintf("%q %q %v", open, close, ok)
+		}
 		if ways[0] != ways[1] {
 			t.Fatalf("seed %d: compiled %q, interpreted %q", seed, ways[0], ways[1])
 		}
@@ -120,6 +130,8 @@ func TestTextStandsAlone(t *testing.T) {
 		body.Object(body.Member("x", body.Row(",", body.From("a")))), body.Batch("x", body.Verbatim(body.From("a"))),
 		body.List(body.Markup("<a/>")), body.Lines(body.Above(body.Row(",", body.From("a")), body.From("a"))),
 		body.Lines(body.Markup("<a>\n</a>")), body.Lines(body.Row(",", body.From("none"))),
+		body.Around(body.Plain("{none}"), "", body.Plain(""), body.From("a")),
+		body.Object(body.Member("x", body.Around(body.Plain("x"), "", body.Plain(""), body.From("a")))),
 	} {
 		if _, err := sc.Bind(n); err == nil {
 			t.Errorf("%v is a body", n)

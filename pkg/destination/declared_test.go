@@ -393,11 +393,21 @@ func textCases() []declaredCase {
 	return []declaredCase{
 		{
 			"a file of rows", a().Steps(destination.Send("POST", "/files?table={source}", body.Framed("--b\r\n\r\nmail,user\n",
-				"\n", "\r\n--b--\r\n", body.Row(",", body.From("email"), body.From("user")))).Of("multipart/form-data; boundary=b")),
+				"\n", "\r\n--b--\r\n", body.Row(",", body.From("email"), body.From("user")))).
+				Of("multipart/form-data; boundary=b")),
 			[]string{track("1", `{"email":"a@b.c","source":"x"}`), track("2", `{"email":"d,\r\n--b","source":"x"}`)},
 			[]string{`200 {}`},
 			[]string{"POST /files?table=x --b\r\n\r\nmail,user\na@b.c,u 1\n\"d,  --b\",u 2\r\n--b--\r\n"},
 			[]string{"delivered", "delivered"},
+		},
+		{
+			"files of rows, by the column", a().Steps(destination.Send("POST", "/files", body.Around(body.Plain("{source}\n"),
+				"\n", body.Plain("\n"), body.Row(",", body.From("email")))).Of("text/csv")),
+			[]string{track("1", `{"email":"a","source":"x"}`), track("2", `{"email":"b","source":"x"}`),
+				track("3", `{"email":"c","source":"y"}`), track("4", `{"email":"d"}`)}, []string{`200 {}`, `200 {}`},
+			[]string{"POST /files x\na\nb\n", "POST /files y\nc\n"},
+			[]string{"delivered", "delivered", "delivered",
+				"skipped unneeded the action has nothing to send for it"},
 		},
 		{
 			"markup", a().Steps(destination.Send("POST", "/xml",
