@@ -18,11 +18,16 @@ type Job struct {
 	Docs   string // the partner's URL
 	ID     string // path of the job's id in the answer
 	Status string // path of a GET that returns the job's state; {job} stands for its id
-	// State is the path of the state in its answer, and Over lists the states in which the job has ended.
-	State string
-	Over  []string
-	// Errors is the path of a GET that lists what went wrong, and Verdicts reads it. Next is the path in its
-	// answer of the next page's address, of which only the query is used.
+	// State is the path of the state in its answer, and Over lists the states in which the job has ended. In those of
+	// Failed, too, and nothing of it was taken; Message is the path of the partner's words for that.
+	State        string
+	Over, Failed []string
+	Message      string
+	// Refused is the path in the answer with the state of how many items were refused, where it has that: when it is 0
+	// nothing else is asked, and when nobody says which they are, the batch is sent again in parts.
+	Refused string
+	// Errors is the path of a GET that lists what went wrong, and Verdicts reads it; "": no such list can be read. Next
+	// is the path in its answer of the next page's address, of which only the query is used.
 	Errors   string
 	Verdicts Verdicts
 	Next     string
@@ -94,6 +99,12 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 			return // for example because the key may not read
 		}
 		over = slices.Contains(j.Over, at(state.JSON, j.State).Text())
+		if r, settled := j.ended(state, over, len(rs)); settled {
+			if r.Outcome == Rejected {
+				copy(rs, Same(r, len(rs))) // the items at fault, if there are others, are found by sending it again in parts
+			}
+			return
+		}
 	}
 	wait, looks = firstLook, 0
 	query := ""
@@ -119,6 +130,30 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 	if nobodys.Outcome == Rejected {
 		copy(rs, Same(nobodys, len(rs))) // the item at fault is found by sending the batch again in parts
 	}
+}
+
+// ended is what the state of a job alone says; settled is false when the job goes on, or its errors have to be asked
+// for.
+func (j *Job) ended(state *Answer, over bool, sent int) (r Result, settled bool) {
+	refuse := func(words string) Result {
+		return Result{Outcome: Rejected, Reason: Refused, Status: state.Status, Detail: Cut(words, 400)}
+	}
+	if name := at(state.JSON, j.State).Text(); slices.Contains(j.Failed, name) {
+		return refuse(cmp.Or(at(state.JSON, j.Message).Text(), "the partner's job ended as "+name)), true
+	}
+	if !over {
+		return r, false
+	}
+	n, counted := at(state.JSON, j.Refused).Int()
+	switch counted = counted && j.Refused != ""; {
+	case counted && n <= 0:
+		return r, true
+	case j.Errors != "":
+		return r, false
+	case counted:
+		return refuse("the partner's job refused " + itoa(int(n)) + " of " + itoa(sent) + ", and does not say which"), true
+	}
+	return r, true
 }
 
 // lists says that an answer is a page of errors, or one that no later answer changes.

@@ -127,3 +127,64 @@ func TestJob(t *testing.T) {
 		}
 	}
 }
+
+// TestJobByItsState: of some jobs the state is all that can be read: that nothing was taken, or how much was not.
+func TestJobByItsState(t *testing.T) {
+	type settings struct{}
+	for _, c := range []struct {
+		state, errors string
+		want          string
+		asked         int
+	}{
+		{`{"state":"done","refused":0}`, "", "delivered delivered", 2},
+		{`{"state":"done","refused":0}`, "/errors", "delivered delivered", 2},
+		{`{"state":"done","refused":1}`, "/errors", "delivered rejected", 3},
+		{`{"state":"done","refused":1}`, "", "rejected the partner's job refused 1 of 2, and does not say which " +
+			"rejected the partner's job refused 1 of 2, and does not say which", 2},
+		{`{"state":"done"}`, "", "delivered delivered", 2},
+		{`{"state":"broken","why":"no such column"}`, "/errors", "rejected no such column rejected no such column", 2},
+		{`{"state":"broken"}`, "", "rejected the partner's job ended as broken " +
+			"rejected the partner's job ended as broken", 2},
+	} {
+		s, err := destination.Spec[settings]{
+			Info:    destination.Info{Slug: "jobs", Name: "Jobs"},
+			BaseURL: func(*settings) string { return "https://jobs.example" },
+			Success: []destination.Success{destination.JSON("https://jobs.example/docs", destination.Text("id"))},
+			Actions: destination.Actions{destination.Action("send", "Send").On(`type = "track"`).
+				Fields(field.Text("name").From("$.event")).Post("/jobs", body.Batch("items", body.Object(body.Same("name")))).
+				Job(destination.Job{Docs: "https://jobs.example/docs", ID: "id", Status: "/jobs/{job}", State: "state",
+					Over: []string{"done"}, Failed: []string{"broken"}, Message: "why", Refused: "refused", Errors: c.errors,
+					Patience: time.Minute, Verdicts: destination.ByIndex("errors", "index", "")})},
+		}.Destination().Open(destination.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &partner{answers: []string{`200 {"id":"j-1"}`, "200 " + c.state, `200 {"errors":[{"index":1}]}`}}
+		var list destination.Deliveries
+		b := &destination.Batch{Pause: func(context.Context, time.Duration) error { return nil }}
+		for i := range 2 {
+			ev, err := event.Parse(fmt.Appendf(nil, `{"type":"track","event":"A","messageId":"m-%d"}`, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Route(ev, &destination.Env{}, &list)
+		}
+		for i := range list.List {
+			b.Deliveries = append(b.Deliveries, &list.List[i])
+		}
+		rs, err := s.Send(context.Background(), p, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range rs {
+			got = append(got, r.Outcome.String())
+			if r.Detail != "" && r.Detail[0] != '{' {
+				got = append(got, r.Detail)
+			}
+		}
+		if strings.Join(got, " ") != c.want || len(p.asked) != c.asked {
+			t.Errorf("%s: %q after %q, want %s", c.state, got, p.asked, c.want)
+		}
+	}
+}
