@@ -225,38 +225,42 @@ func (o *sender) recover() error {
 		return err
 	}
 	for _, part := range left {
-		switch err := cutTorn(part, o.s.Compression); {
+		whole, err := cutTorn(part, o.s.Compression)
+		switch {
 		case errors.Is(err, errForeign):
 			continue
-		case err != nil:
-			return err
+		case err == nil && whole == 0:
+			err = os.Remove(part)
+		case err == nil:
+			err = os.Rename(part, part[:len(part)-len(".part")])
 		}
-		if err := os.Rename(part, part[:len(part)-len(".part")]); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// cutTorn cuts off the torn end of a part. What this package has not written is left as it is.
-func cutTorn(part, compression string) error {
+// cutTorn cuts off the torn end of a part, and returns how many bytes are left. What this package has not written is
+// left as it is.
+func cutTorn(part, compression string) (whole int64, err error) {
 	if info, err := os.Lstat(part); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errForeign)
+		return 0, errors.Join(err, errForeign)
 	}
 	f, err := os.Open(part)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	whole, err := wholeFrames(f, info.Size(), compression)
+	whole, err = wholeFrames(f, info.Size(), compression)
 	if err != nil || whole == info.Size() {
-		return err
+		return whole, err
 	}
-	return os.Truncate(part, whole)
+	return whole, os.Truncate(part, whole)
 }
 
 // Age implements [destination.Aging]: a part that is old enough is closed, whether more comes or not.
@@ -289,6 +293,9 @@ func (o *sender) close() error {
 	o.f = nil
 	if err := f.Close(); err != nil {
 		return err
+	}
+	if o.size == 0 { // nothing could be written: an empty file is none of any compression
+		return os.Remove(o.name + ".part")
 	}
 	return os.Rename(o.name+".part", o.name)
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -106,11 +107,40 @@ func TestHostileParts(t *testing.T) {
 		if !tc.foreign {
 			name = strings.TrimSuffix(part, ".part")
 		}
+		if tc.whole == 0 {
+			if left, err := filepath.Glob(filepath.Join(filepath.Dir(part), "*")); err != nil || len(left) > 0 {
+				t.Errorf("%s, %s: %v is left, in which nothing is: %v", tc.name, tc.compression, left, err)
+			}
+			continue
+		}
 		if tc.whole < 0 {
 			tc.whole = len(tc.data)
 		}
 		if info, err := os.Stat(name); err != nil || info.Size() != int64(tc.whole) {
 			t.Errorf("%s, %s: %v, %v, want %d bytes", tc.name, tc.compression, info, err, tc.whole)
 		}
+	}
+}
+
+// TestNothingWritten: a part in which nothing could be written gets no name, as an empty file can be read as none of
+// any compression.
+func TestNothingWritten(t *testing.T) {
+	dir := t.TempDir()
+	o := &sender{s: &Settings{Path: dir, Prefix: "events", Compression: "zstd", MaxBytes: 1}}
+	if err := o.next(); err != nil {
+		t.Fatal(err)
+	}
+	written := o.f
+	defer written.Close()
+	var err error
+	if o.f, err = os.Open(written.Name()); err != nil { // so that writing fails
+		t.Fatal(err)
+	}
+	if err := o.append([]byte("x"), time.Time{}); err == nil {
+		t.Fatal("it was written to a file that is open for reading")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v is there: %v", left, err)
 	}
 }
