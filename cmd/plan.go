@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/wholefile"
 )
 
 // planOptions are the flags of plan beyond the selection.
@@ -134,10 +136,19 @@ func (a *app) savePlan(path string, p *run.Plan, prices map[string]report.Price,
 	if err := report.PlanJSON(&b, p, prices, saved); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, []byte(a.secrets.redact(b.String())), 0o600); err != nil {
-		return usagef("--save: %w", err)
+	return writeFile("--save", path, a.secrets.redact(b.String()))
+}
+
+// writeFile writes a file that a flag names, for the user alone. That there is no room for it is no mistake of his.
+func writeFile(flag, path, text string) error {
+	switch err := wholefile.Write(path, []byte(text), 0o600); {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%s: %w", flag, err)
+	default:
+		return usagef("%s: %w", flag, err)
 	}
-	return nil
 }
 
 // planned reads a plan that has to hold for a run; nil: none was given.

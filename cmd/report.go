@@ -3,8 +3,6 @@ package cmd
 import (
 	"bytes"
 	"context"
-	"errors"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +58,5 @@ func (a *app) report(ctx context.Context, id, form, file string) (err error) {
 		_, err = a.out.Write([]byte(text))
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return usagef("--file: %w", err)
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
+	return writeFile("--file", file, text)
 }

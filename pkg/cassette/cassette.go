@@ -27,6 +27,7 @@ import (
 
 	vcr "github.com/dnaeon/go-vcr/v2/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/wholefile"
 	"go.yaml.in/yaml/v3"
 	yamlv2 "gopkg.in/yaml.v2"
 )
@@ -267,17 +268,5 @@ func (c *Cassette) Write(gate *redact.Redactor, leaks []redact.Leak) error {
 // WriteFile replaces a file atomically: after a crash there is either the old or the
 // new content.
 func WriteFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".fanfold-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return wholefile.Write(path, data, 0o644)
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/wholefile"
 )
 
 // Secrets are the values of an environment (NAME=VALUE) that look like credentials by
@@ -152,7 +153,7 @@ func (p Place) Create(random io.Reader) (key []byte, path string, err error) {
 	}
 	text := hex.EncodeToString(fresh)
 	path = filepath.Join(p.Dir, File)
-	return []byte(text), path, os.WriteFile(path, []byte(text+"\n"), 0o600)
+	return []byte(text), path, wholefile.Write(path, []byte(text+"\n"), 0o600)
 }
 
 // ignoreFile adds a name to the .gitignore of a folder, unless it is there.
@@ -170,5 +171,5 @@ func ignoreFile(dir, name string) error {
 	if len(data) > 0 && data[len(data)-1] != '\n' {
 		data = append(data, '\n')
 	}
-	return os.WriteFile(path, append(data, "/"+name+"\n"...), 0o644)
+	return wholefile.Write(path, append(data, "/"+name+"\n"...), 0o644)
 }
