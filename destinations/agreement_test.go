@@ -131,6 +131,9 @@ func settingsOf(d destination.Destination, in map[string]any) map[string]any {
 			continue
 		}
 		f := d.Settings.Fields[i]
+		if n, ok := v.(float64); ok && n == float64(int(n)) {
+			v = int(n) // as it is in YAML
+		}
 		if text, ok := v.(string); ok && len(f.Choices) > 0 {
 			word := strings.ToLower(strings.TrimSpace(strings.Map(func(c rune) rune {
 				if c > 0x2000 {
