@@ -9,6 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -67,4 +68,26 @@ func TestHostsOfNoSetting(t *testing.T) {
 		}
 	}()
 	inRegions(map[string]string{"ca": "https://ca.test.example", "eu": "https://eu.test.example"})
+}
+
+// TestContradictions: a declaration that contradicts itself says all that is wrong with it at once, and where.
+func TestContradictions(t *testing.T) {
+	defer func() {
+		text, _ := recover().(string)
+		for _, want := range []string{"destination toy:", `two actions are called "a"`, `action "b" has no request`,
+			`action "a" does not say what a success looks like`, `action "b" has two fields that are called "x"`,
+			`preset "p" names the unknown action "c"`, "no setting has the choices eu, us"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("it is not said that %s: %s", want, text)
+			}
+		}
+	}()
+	destination.Spec[struct{}]{
+		Info: destination.Info{Slug: "toy"}, Hosts: map[string]string{"us": "https://a.example", "eu": "https://b.example"},
+		Actions: destination.Actions{
+			destination.Action("a", "A").Post("/", body.Payload()), destination.Action("a", "A").Post("/", body.Payload()),
+			destination.Action("b", "B").Fields(field.Text("x"), field.Number("x")),
+		},
+		Presets: destination.Presets("p: c"),
+	}.Destination()
 }

@@ -119,9 +119,12 @@ type Config struct {
 	Order bool
 }
 
-// Destination erases the settings type. It panics when the spec contradicts itself: that is a mistake in the
-// program, and every test finds it.
+// Destination erases the settings type. It panics when the spec contradicts itself, with all that is wrong: that is a
+// mistake in the program, and every test finds it.
 func (s Spec[S]) Destination() Destination {
+	if problems := s.problems(); len(problems) > 0 {
+		panic("destination " + s.Info.Slug + ": " + strings.Join(problems, "; "))
+	}
 	d := Destination{
 		Info: s.Info, Settings: s.schema(), Made: s.Made, Parts: s.Parts, Limits: s.Limits, Order: s.Order,
 		Local:  s.Local != nil,
@@ -133,9 +136,6 @@ func (s Spec[S]) Destination() Destination {
 	for _, a := range s.Actions {
 		info := a.info(s.Limits, s.Success)
 		info.Live = a.liveInfo(s.Live)
-		if len(info.Success) == 0 && s.Local == nil {
-			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.slug))
-		}
 		d.Actions = append(d.Actions, info)
 	}
 	if s.Presets == nil {
@@ -145,9 +145,6 @@ func (s Spec[S]) Destination() Destination {
 	for i := range s.Presets {
 		p := &s.Presets[i]
 		at := slices.IndexFunc(d.Actions, func(a ActionInfo) bool { return a.Slug == p.Action })
-		if at < 0 {
-			panic(fmt.Sprintf("destination %s: preset %q names the unknown action %q", s.Info.Slug, p.Name, p.Action))
-		}
 		p.Subscribe = cmp.Or(p.Subscribe, d.Actions[at].Trigger)
 	}
 	schema := d.Settings
@@ -179,18 +176,57 @@ func (s Spec[S]) Destination() Destination {
 	return d
 }
 
-// region makes BaseURL of Hosts. It panics when no setting has these choices.
+// problems are the ways in which a declaration contradicts itself.
+func (s *Spec[S]) problems() (list []string) {
+	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	seen := map[string]bool{}
+	for _, a := range s.Actions {
+		if seen[a.slug] {
+			say("two actions are called %q", a.slug)
+		}
+		seen[a.slug] = true
+		if s.Local != nil {
+			continue
+		}
+		if len(a.steps) == 0 {
+			say("action %q has no request: Post, Steps or another", a.slug)
+		}
+		if len(a.info(s.Limits, s.Success).Success) == 0 {
+			say("action %q does not say what a success looks like: Success, of it or of the spec", a.slug)
+		}
+		fields := map[string]bool{}
+		for _, f := range a.fields {
+			if fields[f.Key] {
+				say("action %q has two fields that are called %q", a.slug, f.Key)
+			}
+			fields[f.Key] = true
+		}
+	}
+	for _, p := range s.Presets {
+		if !seen[p.Action] {
+			say("preset %q names the unknown action %q", p.Name, p.Action)
+		}
+	}
+	if s.Hosts != nil && s.regional(s.schema()) < 0 {
+		say("Hosts: no setting has the choices %s", strings.Join(slices.Sorted(maps.Keys(s.Hosts)), ", "))
+	}
+	return list
+}
+
+// regional is the index of the setting that has the choices of Hosts; -1: none has.
+func (s *Spec[S]) regional(schema setting.Schema) int {
+	names := slices.Sorted(maps.Keys(s.Hosts))
+	return slices.IndexFunc(schema.Fields, func(f setting.Field) bool {
+		return slices.Equal(slices.Sorted(slices.Values(f.Choices)), names)
+	})
+}
+
+// region makes BaseURL of Hosts.
 func (s *Spec[S]) region(schema setting.Schema) {
 	if s.Hosts == nil {
 		return
 	}
-	names := slices.Sorted(maps.Keys(s.Hosts))
-	i := slices.IndexFunc(schema.Fields, func(f setting.Field) bool {
-		return slices.Equal(slices.Sorted(slices.Values(f.Choices)), names)
-	})
-	if i < 0 {
-		panic(fmt.Sprintf("destination %s: no setting has the choices %s", s.Info.Slug, strings.Join(names, ", ")))
-	}
+	i := s.regional(schema)
 	s.BaseURL = func(settings *S) string {
 		chosen, _ := schema.Values(settings)[schema.Fields[i].Key].(string)
 		return s.Hosts[chosen]
