@@ -97,12 +97,12 @@ const stuckTicks = 5
 func (e *Engine) routePart(b *block, from, to int, todo []toRoute, i int) []toRoute {
 	for first := 0; first < len(todo); {
 		rest := todo[first:]
-		at := new(atomic.Int32) // index in rest of the lane that is being routed; -1: the wait was given up
+		at := new(atomic.Int32) // index in rest of the lane whose code is at work, or one of the two below
+		at.Store(nobodys)
 		done := make(chan struct{})
-		rest[0].out.parts[i].at.Store(int64(from) - 1)
 		e.hands.do(func() {
 			defer close(done)
-			w := ahead{b: b, from: from, to: to, part: i, rest: rest, at: at}
+			w := ahead{b: b, from: from, to: to, part: i, rest: rest, at: at, now: nobodys}
 			for k := 0; k < len(rest); {
 				_, end := alike(rest, k)
 				if !w.route(k, end) {
@@ -143,6 +143,12 @@ func alike(lanes []toRoute, k int) (from, end int) {
 	return from, end
 }
 
+// What stands in the place of a lane whose code is at work.
+const (
+	givenUp = -1 // nobody waits any more for the lane whose turn it was
+	nobodys = -2 // no lane's code is at work, so that nobody is given up
+)
+
 // ahead routes a part of a block for lanes.
 type ahead struct {
 	b              *block
@@ -152,7 +158,7 @@ type ahead struct {
 	now            int32         // what at is, unless the wait was given up
 }
 
-// turn notes whose turn it is; false: the wait was given up.
+// turn notes whose turn it is; false: the wait was given up, and what the lanes had is not theirs any more.
 func (w *ahead) turn(k int) bool {
 	was := w.now
 	w.now = int32(k)
@@ -176,6 +182,9 @@ func (w *ahead) route(k, end int) bool {
 	}
 	s := slice{now: lanes[0].router.now}
 	for i := w.from; i < w.to; i++ {
+		if !w.turn(k) { // before anything is read that others may have made new
+			return false
+		}
 		if items[i].Event == nil {
 			continue
 		}
@@ -184,11 +193,14 @@ func (w *ahead) route(k, end int) bool {
 		}
 		lead.Next()
 		for j, t := range lanes {
-			if !w.turn(k + j) {
+			if j > 0 && !w.turn(k+j) {
 				return false
 			}
 			t.router.record(w.b, i, &items[i], t.out.parts[w.part], false)
 		}
+	}
+	if !w.turn(nobodys) {
+		return false
 	}
 	for j, t := range slices.Backward(lanes) { // the first one has what the others use
 		t.router.end(t.out.parts[w.part], &t.out.room, sizes[j])
@@ -201,7 +213,7 @@ func (w *ahead) route(k, end int) bool {
 func watchAhead(rest []toRoute, i int, at *atomic.Int32, done <-chan struct{}) (stuck int, ok bool) {
 	timer := time.NewTimer(slowEvent)
 	defer timer.Stop()
-	lane, event, ticks := int32(-1), int64(-1), 0
+	lane, event, ticks := int32(nobodys), int64(-1), 0
 	for {
 		select {
 		case <-done:
@@ -210,12 +222,16 @@ func watchAhead(rest []toRoute, i int, at *atomic.Int32, done <-chan struct{}) (
 		}
 		timer.Reset(slowEvent)
 		k := at.Load()
+		if k == nobodys {
+			lane = nobodys
+			continue
+		}
 		now := rest[k].out.parts[i].at.Load()
 		if k != lane || now != event {
 			lane, event, ticks = k, now, 0
 			continue
 		}
-		if ticks++; ticks >= stuckTicks && at.CompareAndSwap(k, -1) {
+		if ticks++; ticks >= stuckTicks && at.CompareAndSwap(k, givenUp) {
 			return int(k), false
 		}
 	}

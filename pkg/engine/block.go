@@ -99,6 +99,9 @@ func (e *Engine) forget(b *block, from, to int) {
 		}
 	}
 	b.index = func() {
+		if b.spoiled.Load() { // since then: the call may read the memory of any event of the block
+			b.parser = event.Parser{Limits: b.parser.Limits, Follow: b.parser.Follow}
+		}
 		b.parser.Reset()
 		for i := range b.items {
 			if it := &b.items[i]; it.Event != nil {
