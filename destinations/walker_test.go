@@ -210,8 +210,8 @@ func TestEveryStatusHasAnOutcome(t *testing.T) {
 	}
 }
 
-// sourceless finds facts about partners without the address of the documentation that says so: of whatever has Docs beside
-// it, wherever it stands in a declaration.
+// sourceless finds facts about partners without the address of the documentation that says so: of whatever has Docs
+// beside it, wherever it stands in a declaration.
 func sourceless(what string, v reflect.Value) (found []string) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -241,8 +241,9 @@ func sourceless(what string, v reflect.Value) (found []string) {
 func TestSourceless(t *testing.T) {
 	const docs = "https://partner.example/docs"
 	bare := destination.Limits{
-		Rates: destination.Rates(docs, "5/s"), Concurrency: destination.Cap{N: 1}, EventBytes: destination.Cap{N: 1, Docs: docs},
-		Retries: destination.Retries{Longest: time.Minute}, Dedupe: destination.Dedupe{Field: "id", Docs: "somebody"},
+		Rates: destination.Rates(docs, "5/s"), Concurrency: destination.Cap{N: 1},
+		EventBytes: destination.Cap{N: 1, Docs: docs},
+		Retries:    destination.Retries{Longest: time.Minute}, Dedupe: destination.Dedupe{Field: "id", Docs: "somebody"},
 		Window: destination.Window{Since: time.Unix(1, 0), But: &destination.PastOf{Past: 1}},
 	}
 	bare.Rates = append(bare.Rates, destination.Rate{N: 1})
@@ -301,7 +302,8 @@ func checkDeclaration(t *testing.T, d destination.Destination) {
 	for _, what := range found {
 		t.Error(what)
 	}
-	if r := d.Limits.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 || r.Longest > 0 && r.First > r.Longest {
+	if r := d.Limits.Retries; min(r.MaxTime, r.First, r.Longest) < 0 || r.Attempts < 0 ||
+		r.Longest > 0 && r.First > r.Longest {
 		t.Errorf("no lane can keep these retries: %+v", r)
 	}
 	lacking := false

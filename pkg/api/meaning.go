@@ -63,7 +63,8 @@ func (r *reader) answer(n *yaml.Node) destination.Saying {
 		}
 		s.At = path
 	}
-	r.table(n, "answers", []string{"status", "contains", "json", "headers", "means", "wait"}, func(key string, _, v *yaml.Node) {
+	keys := []string{"status", "contains", "json", "headers", "means", "wait"}
+	r.table(n, "answers", keys, func(key string, _, v *yaml.Node) {
 		switch key {
 		case "status":
 			for _, text := range r.texts(v, key) {

@@ -97,7 +97,8 @@ type Retries struct {
 	Attempts int
 	// MaxTime is how long one delivery is tried, from its first attempt: with the next answer that is later than that it
 	// is given up. So a partner that asks for a longer wait gets the attempt that it has asked for: giving up without it,
-	// or stopping the lane, would cost more than the wait. Neither counts while a partner accepts nothing and the lane may wait for it (input that is followed).
+	// or stopping the lane, would cost more than the wait. Neither counts while a partner accepts nothing and the lane
+	// may wait for it (input that is followed).
 	MaxTime time.Duration
 	// First is the shortest wait before the second attempt, and after a 429; before each further one it is twice as long,
 	// but no longer than Longest. A Retry-After or a [Saying.Wait] that is longer goes before.

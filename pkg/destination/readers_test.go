@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// TestDeclarationsAreRead finds fields of declarations that nobody reads: a partner that declares one would say something
-// that changes nothing. A field has a reader when its name is read somewhere in pkg or cmd, or in a destination. Copying
-// it into a field of the same name is no reading, because then somebody has to read that one; nor are the calls of a
-// method of its name, by which destinations declare it. Names are all that is compared, so of two fields with the same
-// name one reader is enough.
+// TestDeclarationsAreRead finds fields of declarations that nobody reads: a partner that declares one would say
+// something that changes nothing. A field has a reader when its name is read somewhere in pkg or cmd, or in a
+// destination. Copying it into a field of the same name is no reading, because then somebody has to read that one; nor
+// are the calls of a method of its name, by which destinations declare it. Names are all that is compared, so of two
+// fields with the same name one reader is enough.
 func TestDeclarationsAreRead(t *testing.T) {
 	declared := map[string]string{} // field, in lower case: where it is
 	read := map[string]bool{}

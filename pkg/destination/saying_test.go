@@ -69,7 +69,8 @@ func TestSayingsAsText(t *testing.T) {
 			"rejected (refused)"},
 		{Means(Rejected, Refused, "").When("code", "*"), "any status with any other code: rejected (refused)"},
 		{Means(Delivered, "", "", 409).When("a.b", "", "x"), "409 with a.b none, x: delivered"},
-		{Means(Rejected, Refused, "", 202).When(InHeader+"x-dropped", "1"), "202 with header x-dropped 1: rejected (refused)"},
+		{Means(Rejected, Refused, "", 202).When(InHeader+"x-dropped", "1"),
+			"202 with header x-dropped 1: rejected (refused)"},
 	} {
 		if got := c.saying.String(); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)

@@ -276,8 +276,8 @@ func indexIn(b *Batch, text string) []int {
 // OthersTaken says that the partner has accepted the items that no error names, whatever the status of the answer.
 func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
 
-// Again says which errors pass with time, such as that of a record that is locked: those with one of some words at a path in
-// them. They are no refusals: their items are sent again.
+// Again says which errors pass with time, such as that of a record that is locked: those with one of some words at a
+// path in them. They are no refusals: their items are sent again.
 func (v Verdicts) Again(path string, words ...string) Verdicts {
 	v.word, v.passing = path, words
 	return v

@@ -273,8 +273,8 @@ func TestRetriesOfActions(t *testing.T) {
 	})
 }
 
-// TestOneWaitsAlone: an event that the partner wants later, unlike others of the same request, waits alone. When it wants
-// all of them later, or says that there was too much, the lane waits.
+// TestOneWaitsAlone: an event that the partner wants later, unlike others of the same request, waits alone. When it
+// wants all of them later, or says that there was too much, the lane waits.
 func TestOneWaitsAlone(t *testing.T) {
 	const n = 100
 	for name, c := range map[string]struct {

@@ -148,8 +148,8 @@ func TestWindowAsJSON(t *testing.T) {
 	}{
 		{destination.Window{Since: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), Violation: "refuses", Docs: docs},
 			`{"since":"1990-01-01T00:00:00Z","violation":"refuses","docs":"https://partner.example"}`},
-		{destination.Window{Past: time.Hour, Docs: docs, But: &destination.PastOf{Field: "kind", Value: "shop", Past: time.Minute,
-			Docs: docs}}, `{"past_seconds":3600,"but":{"field":"kind","value":"shop","past_seconds":60,` +
+		{destination.Window{Past: time.Hour, Docs: docs, But: &destination.PastOf{Field: "kind", Value: "shop",
+			Past: time.Minute, Docs: docs}}, `{"past_seconds":3600,"but":{"field":"kind","value":"shop","past_seconds":60,` +
 			`"docs":"https://partner.example"},"docs":"https://partner.example"}`},
 		{destination.Window{}, "null"},
 	} {
@@ -171,7 +171,8 @@ func TestJobIsTold(t *testing.T) {
 		t.Errorf("people are told %s", &text)
 	}
 	data, err := json.Marshal(DestinationOf(d).Actions)
-	if err != nil || strings.Count(string(data), `"job":{"patience_seconds":300,"docs":"https://partner.example/jobs"}`) != 1 {
+	const job = `"job":{"patience_seconds":300,"docs":"https://partner.example/jobs"}`
+	if err != nil || strings.Count(string(data), job) != 1 {
 		t.Errorf("programs are told %s; %v", data, err)
 	}
 }
