@@ -116,7 +116,7 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 		opt.SyncEvery = 200 * time.Millisecond
 	}
 	if err := os.MkdirAll(filepath.Join(dir, deadName), 0o700); err != nil {
-		return nil, fmt.Errorf("making the run's folder: %w", err)
+		return nil, fmt.Errorf("making the run's folder: %w", ofFolder(err))
 	}
 	r := &Run{Dir: dir, log: opt.Log, opt: opt, packer: sync.OnceValue(newPacker),
 		lanes: map[string]*Lane{}, values: map[string][]byte{},
@@ -144,7 +144,7 @@ func (r *Run) takeLock() (err error) {
 	case errors.Is(err, filelock.ErrLocked):
 		return &BusyError{Dir: r.Dir}
 	case err != nil:
-		return fmt.Errorf("locking the run: %w", err)
+		return fmt.Errorf("locking the run: %w", ofFolder(err))
 	}
 	return nil
 }
@@ -208,7 +208,19 @@ func Lock(dir, name string) (io.Closer, error) {
 	if errors.Is(err, filelock.ErrLocked) {
 		return nil, &BusyError{Dir: dir}
 	}
-	return f, err
+	return f, ofFolder(err)
+}
+
+// ofFolder adds what to do to an error that comes of a folder in which nothing may be written, or is no room.
+func ofFolder(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: what runs have done is kept there, so it has to be writable; --state-dir names another folder",
+			err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: is the disk full? --state-dir names another folder", err)
+	}
+	return err
 }
 
 // Busy says whether a process works on the run in a folder.
