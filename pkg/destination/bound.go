@@ -207,7 +207,11 @@ func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 			return bs, false, fmt.Errorf("the path: %w", err)
 		}
 	}
-	if bs.node == nil {
+	switch {
+	case bs.node != nil:
+	case s.as == asJSON && slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodDelete}, bs.method):
+		bs.node, bs.Step.as = body.Empty(), asQuery // a request without a body
+	default:
 		bs.node = body.Payload()
 	}
 	if body.IsText(bs.node) && (s.as != asJSON || s.contentType == "") {

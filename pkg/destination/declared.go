@@ -168,8 +168,8 @@ const (
 	asQuery
 )
 
-// Send is a request with a body. In method and path, {name} stands for the field of that name and {settings.key}
-// for a setting. See [body.Items] for requests with many events.
+// Send is a request with a body: nil is all fields, or none of a GET, HEAD or DELETE. In method and path, {name}
+// stands for the field of that name and {settings.key} for a setting. See [body.Items] for requests with many events.
 func Send(method, path string, n body.Node) Step { return Step{method: method, path: path, node: n} }
 
 // If makes the request only when the condition holds. A condition on settings alone is decided once, when the

@@ -137,7 +137,8 @@ func declaredAction() *destination.Declared {
 }
 
 func TestDeclaredActions(t *testing.T) {
-	for _, c := range slices.Concat(requestCases(), settingCases(), textCases(), answerCases(), verdictCases()) {
+	for _, c := range slices.Concat(requestCases(), settingCases(), textCases(), bodilessCases(), answerCases(),
+		verdictCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			asked, results := send(t, declare(t, c.action), c.answers, c.events...)
 			if got, want := strings.Join(asked, "\n"), strings.Join(c.asked, "\n"); got != want {
@@ -415,6 +416,24 @@ func textCases() []declaredCase {
 			[]string{track("1", `{"email":"<a@b.c>"}`), track("2", `{}`)}, []string{`200 {}`},
 			[]string{"POST /xml <a t='t1'>&lt;a@b.c&gt;</a>"},
 			[]string{"delivered", "skipped unneeded the action has nothing to send for it"},
+		},
+	}
+}
+
+// bodilessCases are requests without a body.
+func bodilessCases() []declaredCase {
+	return []declaredCase{
+		{
+			"a DELETE of a path", declaredAction().Steps(destination.Send("DELETE", "/people/{user}", nil)),
+			[]string{track("1", `{"email":"a@b.c"}`)}, []string{`200 {}`},
+			[]string{"DELETE /people/u%201 "}, []string{"delivered"},
+		},
+		{
+			"a GET, and what comes of it", declaredAction().Steps(
+				destination.Send("GET", "/people?mail={email}", nil),
+				destination.Send("{settings.region}", "/people/{answer.1.id}", nil)),
+			[]string{track("1", `{"email":"a@b.c"}`)}, []string{`200 {"id":7}`, `200 {}`},
+			[]string{"GET /people?mail=a%40b.c ", `eu /people/7 {"user":"u 1","email":"a@b.c"}`}, []string{"delivered"},
 		},
 	}
 }
