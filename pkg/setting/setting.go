@@ -134,6 +134,10 @@ func Of[S any]() Schema {
 		if field.Type == "" || field.Pattern != "" && regexp.MustCompile(field.Pattern) == nil {
 			panic(fmt.Sprintf("setting: %s.%s: %s cannot be a setting", t, f.Name, f.Type))
 		}
+		if field.Example != "" && !field.fits(field.Example) {
+			panic(fmt.Sprintf("setting: %s.%s: its example does not have its own form: the pattern is of the whole value", t,
+				f.Name))
+		}
 		if len(field.Places) > len(field.Choices) {
 			panic(fmt.Sprintf("setting: %s.%s: there are more places than choices", t, f.Name))
 		}
@@ -143,6 +147,11 @@ func Of[S any]() Schema {
 		s.Fields = append(s.Fields, field)
 	}
 	return s
+}
+
+// fits says that a text has the form that the setting asks for.
+func (f *Field) fits(text string) bool {
+	return f.Pattern == "" || regexp.MustCompile(`\A(?:`+f.Pattern+`)\z`).MatchString(text)
 }
 
 // Dynamic are settings whose schema is made when the program runs: see [Declare].
@@ -173,6 +182,9 @@ func Declare(fields []Field) (Schema, error) {
 		default:
 			if _, err := regexp.Compile(f.Pattern); err != nil {
 				errs = append(errs, &Problem{Key: f.Key, Msg: "its pattern is no regular expression: " + err.Error()})
+			} else if f.Example != "" && !f.fits(f.Example) {
+				errs = append(errs, &Problem{Key: f.Key, Msg: "its example does not have its own form: the pattern is of the " +
+					"whole value"})
 			}
 			f.index = []int{i}
 			members = append(members, reflect.StructField{Name: "F" + strconv.Itoa(i), Type: types[f.Type]})
@@ -517,7 +529,7 @@ func (f Field) check(text string) error {
 		}
 		return &Problem{Key: f.Key, Msg: msg}
 	}
-	if f.Pattern != "" && !regexp.MustCompile(`\A(?:`+f.Pattern+`)\z`).MatchString(text) {
+	if !f.fits(text) {
 		msg := "does not have the right form"
 		if f.Example != "" {
 			msg += ", which is like " + f.Example

@@ -161,3 +161,30 @@ func TestNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestExamplesHaveTheirForm: the example is what an error holds up, and what tests and rehearsals open a destination
+// with.
+func TestExamplesHaveTheirForm(t *testing.T) {
+	type good struct {
+		Address string `setting:"address" doc:"." pattern:"https://.+" example:"https://a.example"`
+	}
+	type bad struct {
+		Address string `setting:"address" doc:"." pattern:"^https://" example:"https://a.example"`
+	}
+	setting.Of[good]()
+	func() {
+		defer func() {
+			if p := fmt.Sprint(recover()); !strings.Contains(p, "Address: its example does not have its own form") {
+				t.Errorf("%s", p)
+			}
+		}()
+		setting.Of[bad]()
+	}()
+	for pattern, want := range map[string]string{"https://.+": "", "^https://": "setting address: its example does not"} {
+		_, err := setting.Declare([]setting.Field{{Key: "address", Type: "text", Pattern: pattern,
+			Example: "https://a.example"}})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", pattern, err, want)
+		}
+	}
+}
