@@ -12,19 +12,25 @@ import (
 // textual is text with values in it.
 type textual struct {
 	parts []piece
-	// escape appends a value's text, which has no line ends.
+	// escape appends a value's text, which has none of [noText].
 	escape func(dst, text []byte) []byte
 	gaps   bool // a value that is missing leaves nothing in its place; otherwise there is then no text
 }
 
 func (textual) isNode() {}
 
+// noText are the characters of values that are not written: line ends are blanks, and the zero, which ends a text
+// elsewhere and separates the parts of a batch key, is left out.
+const noText = "\r\n\x00"
+
 // Row is a line of comma-separated values (RFC 4180), with sep between them: a value that is missing is an empty cell,
 // and without any value there is no row. A list or an object is its JSON. The table's first line is the open of
-// [Framed]; a line end in a value is written as a blank, so that a row is one line.
+// [Framed]; a line end in a value is written as a blank, so that a row is one line, and no line begins with "--", as
+// the line does that ends the part of an upload.
 func Row(sep string, cells ...Value) Node {
 	n := textual{gaps: true, escape: func(dst, text []byte) []byte {
-		if bytes.IndexByte(text, '"') < 0 && !bytes.Contains(text, []byte(sep)) && bytes.Equal(bytes.TrimSpace(text), text) {
+		if bytes.IndexByte(text, '"') < 0 && !bytes.Contains(text, []byte(sep)) &&
+			bytes.Equal(bytes.TrimSpace(text), text) && !bytes.HasPrefix(text, []byte("--")) {
 			return append(dst, text...)
 		}
 		dst = append(dst, '"')
@@ -107,13 +113,16 @@ func (n *textual) write(w *writing, value func(i int, it *item) bool) bool {
 		}
 		some = true
 		text := w.textOf(&it)
-		if bytes.ContainsAny(text, "\r\n") {
+		if bytes.ContainsAny(text, noText) {
 			at := len(w.tmp)
 			for _, c := range text {
-				if c == '\r' || c == '\n' {
-					c = ' '
+				switch c {
+				case '\r', '\n':
+					w.tmp = append(w.tmp, ' ')
+				case 0:
+				default:
+					w.tmp = append(w.tmp, c)
 				}
-				w.tmp = append(w.tmp, c)
 			}
 			text = w.tmp[at:]
 		}
