@@ -316,7 +316,7 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 }
 
 // keyCut separates the parts of a batch key: what comes before the items, what comes after them, and whatever else
-// keeps events in different batches. It cannot occur in JSON.
+// keeps events in different batches. It cannot occur in JSON, nor in a body that is text.
 const keyCut = "\x00"
 
 // stepMark comes before the step number at the end of a batch key.

@@ -198,9 +198,9 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
 		goesOn := result.Outcome == Delivered
 		for _, take := range st.takes {
 			if take.refused != (result.Outcome == Delivered) {
+				delete(known.values, take.name)
 				if known.taken[take.name] = take.of(answer); known.taken[take.name] != "" {
 					goesOn = true
-					delete(known.values, take.name)
 					if take.at != "" {
 						known.values[take.name] = at(answer.JSON, take.at)
 					}
@@ -330,6 +330,10 @@ func (one *call) fill(known *heard) (path string, text []byte, err error) {
 		if err != nil {
 			return "", nil, err
 		}
-		path += url.PathEscape(v.Text())
+		if strings.Contains(path, "?") {
+			path += url.QueryEscape(v.Text())
+		} else {
+			path += url.PathEscape(v.Text())
+		}
 	}
 }

@@ -355,6 +355,24 @@ func answerCases() []declaredCase {
 			[]string{"delivered", "delivered", "delivered", "delivered"},
 		},
 		{
+			"a later look-up that finds nothing", a().Steps(
+				destination.Send("POST", "/a", body.Object(body.Same("user"))).TakeAt("id", "id"),
+				destination.Send("POST", "/b", body.Object(body.Same("user"))).TakeAt("id", "id"),
+				destination.Send("PUT", "/all", body.Object(m("id", body.MaybeTaken("id")), body.Same("user"))),
+				destination.Send("PUT", "/taken", body.Object(body.Same("user"))).IfTaken("id"),
+			),
+			[]string{track("1", `{}`)}, []string{`200 {"id":1}`, `200 {}`, `200 {}`},
+			[]string{`POST /a {"user":"u 1"}`, `POST /b {"user":"u 1"}`, `PUT /all {"user":"u 1"}`}, []string{"delivered"},
+		},
+		{
+			"an answer in a query", a().Steps(
+				destination.Send("POST", "/a", body.Object(body.Same("user"))).TakeAt("id", "id"),
+				destination.Send("PUT", "/b/{answer.id}?of={answer.id}", body.Object(body.Same("user"))),
+			),
+			[]string{track("1", `{}`)}, []string{`200 {"id":"a+b&c=1"}`, `200 {}`},
+			[]string{`POST /a {"user":"u 1"}`, `PUT /b/a+b&c=1?of=a%2Bb%26c%3D1 {"user":"u 1"}`}, []string{"delivered"},
+		},
+		{
 			"members that are left out when nothing was found", a().Steps(
 				destination.Send("POST", "/a", body.Object(body.Same("user"))).TakeAt("a", "id"),
 				destination.Send("POST", "/b", body.Object(body.Same("user"))).TakeAt("b", "id"),
@@ -409,6 +427,13 @@ func textCases() []declaredCase {
 			[]string{"POST /files x\na\nb\n", "POST /files y\nc\n"},
 			[]string{"delivered", "delivered", "delivered",
 				"skipped unneeded the action has nothing to send for it"},
+		},
+		{
+			"a frame of anything", a().Steps(destination.Send("POST", "/files", body.Around(body.Plain("{source}\n"),
+				"\n", body.Plain("\nend"), body.Row(",", body.From("email")))).Of("text/csv")),
+			[]string{track("1", `{"email":"a","source":"x\u0000y"}`), track("2", `{"email":"b","source":"x"}`)},
+			[]string{`200 {}`, `200 {}`},
+			[]string{"POST /files xy\na\nend", "POST /files x\nb\nend"}, []string{"delivered", "delivered"},
 		},
 		{
 			"markup", a().Steps(destination.Send("POST", "/xml",
