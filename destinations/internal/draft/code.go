@@ -99,7 +99,13 @@ func (d *definition) code() string {
 // spec writes the constructor.
 func (d *definition) spec(b *strings.Builder) {
 	p := func(format string, args ...any) { fmt.Fprintf(b, format, args...) }
-	p("// New declares the destination.\nfunc New() destination.Destination {\nreturn destination.Spec[Settings]{\n")
+	p("// New declares the destination.\nfunc New() destination.Destination {\n")
+	d.common = commonFields(d.Actions)
+	for i, c := range d.common {
+		p("%s := field.Together( // TODO: a name for what they are\n", commonName(i))
+		p("%s)\n", strings.Join(together(c.lines), ""))
+	}
+	p("return destination.Spec[Settings]{\n")
 	p("Info: destination.Info{\nSlug: %q, Name: %q, Summary: \"\", Docs: docs,\nIntegrations: []string{%q},\n",
 		d.Destination, strings.TrimSuffix(d.Name, " (Actions)"), d.Name)
 	automatic := slices.DeleteFunc(slices.Clone(d.Presets), func(p preset) bool {
@@ -198,7 +204,7 @@ func (d *definition) action(b *strings.Builder, a *action, base string) {
 		p(".On(`%s`)", strings.ReplaceAll(a.Trigger, "`", "'"))
 	}
 	p(".Doc(\"TODO\").\n")
-	if fields := fieldLines(a.Fields, ""); len(fields) > 0 {
+	if fields := d.fieldsOf(a); len(fields) > 0 {
 		p("Fields(\n%s).\n", strings.Join(fields, ""))
 	}
 	shapes := d.shapes[a.Action]
@@ -260,8 +266,8 @@ func (d *definition) steps(b *strings.Builder, a *action, elsewhere func(shape) 
 			as += ".AsQuery()"
 		}
 		if i > 0 {
-			b.WriteString("// TODO: what it needs of an earlier answer (TakeAt, body.MaybeTaken, IfTaken), and what is sent when\n" +
-				"// something was found.\n")
+			b.WriteString("// TODO: what it needs of an earlier answer (TakeAt, body.MaybeTaken, IfTaken), and what is\n" +
+				"// sent when something was found.\n")
 		}
 		fmt.Fprintf(b, "destination.Send(%q, %q, %s)%s,\n", s.Method, path,
 			d.body(&action{Action: a.Action, Fields: a.Fields, Batch: a.Batch && len(shapes) == 1}, s), as)
@@ -308,6 +314,54 @@ func (d *definition) presetMapping(x preset) string {
 		return ", Mapping: mapping.Lines(" + wrapped(lines) + ")"
 	}
 	return ", Mapping: map[string]mapping.Value{" + strings.Join(own, ", ") + "}"
+}
+
+// common are fields that several actions have, with all that is said of them.
+type common struct {
+	actions []string
+	lines   []string
+}
+
+// commonFields are the fields that are worth a name of their own: together they spare at least three lines.
+func commonFields(all []action) (list []common) {
+	having := map[string][]string{} // actions, by line
+	var lines []string
+	for _, a := range all {
+		for _, l := range plainLines(a.Fields, "") {
+			if !slices.Contains(lines, l) {
+				lines = append(lines, l)
+			}
+			having[l] = append(having[l], a.Action)
+		}
+	}
+	for _, l := range lines {
+		of := having[l]
+		i := slices.IndexFunc(list, func(c common) bool { return slices.Equal(c.actions, of) })
+		if i < 0 {
+			i = len(list)
+			list = append(list, common{actions: of})
+		}
+		list[i].lines = append(list[i].lines, l)
+	}
+	return slices.DeleteFunc(list, func(c common) bool {
+		n := len(strings.Split(strings.Join(together(c.lines), ""), "\n")) - 1
+		return len(c.actions) < 2 || (n-1)*(len(c.actions)-1) < 3
+	})
+}
+
+// commonName is what the author of a draft finds a better name for.
+func commonName(i int) string { return "common" + strconv.Itoa(i+1) }
+
+// fieldsOf are the lines of an action's fields, those that it has in common with others by their name.
+func (d *definition) fieldsOf(a *action) (out []string) {
+	own := plainLines(a.Fields, "")
+	for i, c := range d.common {
+		if slices.Contains(c.actions, a.Action) {
+			out = append(out, commonName(i)+",\n")
+			own = slices.DeleteFunc(own, func(l string) bool { return slices.Contains(c.lines, l) })
+		}
+	}
+	return append(out, together(own)...)
 }
 
 // plural is a line of a field that is nothing but its type and its paths, which several can share.
@@ -368,7 +422,10 @@ func wrapped(texts []string) string {
 }
 
 // fieldLines are the fields below an object, one a line, but for those that share one.
-func fieldLines(all []fact, below string) []string {
+func fieldLines(all []fact, below string) []string { return together(plainLines(all, below)) }
+
+// plainLines are the same, each on a line of its own.
+func plainLines(all []fact, below string) []string {
 	var out []string
 	for _, f := range all {
 		key, ok := strings.CutPrefix(f.Key, below)
@@ -383,7 +440,7 @@ func fieldLines(all []fact, below string) []string {
 		}
 		out = append(out, line+"\n")
 	}
-	return together(out)
+	return out
 }
 
 func hasParent(all []fact, key string) bool {

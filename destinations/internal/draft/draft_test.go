@@ -74,8 +74,8 @@ func TestDrafts(t *testing.T) {
 // typeChecker says whether a file compiles against the packages that partners are declared with, as they are compiled.
 func typeChecker(t *testing.T) func(name string, src []byte) error {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", "./pkg/body", "./pkg/destination",
-		"./pkg/field", "./pkg/mapping")
+	cmd := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", "./pkg/body",
+		"./pkg/destination", "./pkg/field", "./pkg/mapping")
 	cmd.Dir = "../../.."
 	out, err := cmd.Output()
 	if err != nil {
@@ -188,6 +188,34 @@ func TestSnake(t *testing.T) {
 		"pushAPIKey": "push_api_key", "eu_2 Region": "eu_2_region"} {
 		if got := snake(in); got != want {
 			t.Errorf("%s is %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestCommon gives fields that several actions have one place, if that spares lines, and leaves the others where they
+// are.
+func TestCommon(t *testing.T) {
+	one := func(key string) fact {
+		return fact{Key: key, Type: "object", Default: map[string]any{"@path": "$." + key}}
+	}
+	many := []fact{one("a"), one("b"), one("c"), one("d")}
+	all := []action{
+		{Action: "x", Fields: append(slices.Clone(many), one("own"))},
+		{Action: "y", Fields: many},
+		{Action: "z", Fields: []fact{one("pair"), one("own2")}},
+		{Action: "w", Fields: []fact{one("pair")}},
+	}
+	d := &definition{Actions: all, common: commonFields(all)}
+	if len(d.common) != 1 || !slices.Equal(d.common[0].actions, []string{"x", "y"}) || len(d.common[0].lines) != 4 {
+		t.Fatalf("%+v", d.common)
+	}
+	for i, want := range []string{
+		"common1,\nfield.Object(\"own\").From(\"$.own\"),\n", "common1,\n",
+		"field.Object(\"pair\").From(\"$.pair\"),\nfield.Object(\"own2\").From(\"$.own2\"),\n",
+		"field.Object(\"pair\").From(\"$.pair\"),\n",
+	} {
+		if got := strings.Join(d.fieldsOf(&all[i]), ""); got != want {
+			t.Errorf("%s has\n%swant\n%s", all[i].Action, got, want)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type definition struct {
 	rows   []row
 	values map[string]any      // of the settings that the rows were made with
 	taken  map[string][]sample // of shapes, see samples
+	common []common            // fields that several actions have
 }
 
 type action struct {
