@@ -126,7 +126,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 		var s Scratch
 		var ok bool
 		if p.open, p.close, ok = p.Envelope(&s, &Input{}); !ok {
-			return nil, errors.New("the envelope around the items writes nothing")
+			return nil, errors.New("the envelope around the items writes nothing: a setting in it has no value")
 		}
 	}
 	return p, nil

@@ -17,9 +17,9 @@ import (
 type Saying struct {
 	Docs   string // the partner's URL that describes it
 	Status []int  // none: any; a number below 10 stands for a class: 2 for 2xx
-	// At is the path in the JSON body of the word to compare, "." for the whole body as a text, or [InHeader] and the
-	// name of a header. Is lists the words: * at the end of one stands for anything, and *word* matches anywhere; ""
-	// means that there is no such value. Without At, the status is enough.
+	// At is the path in the JSON body of the word to compare, "." for the body as a text (its first 4 KiB), or
+	// [InHeader] and the name of a header. Is lists the words: * at the end of one stands for anything, and *word*
+	// matches anywhere, in any case; "" means that there is no such value. Without At, the status is enough.
 	At string
 	Is []string
 	// What the answer means.
@@ -60,7 +60,7 @@ func (s *Saying) describes(a *Answer) bool {
 	if name, ok := strings.CutPrefix(s.At, InHeader); ok {
 		text = a.Header.Get(name)
 	} else if s.At == "." {
-		text = strings.TrimSpace(string(a.Body[:min(len(a.Body), 400)]))
+		text = strings.TrimSpace(string(a.Body[:min(len(a.Body), 4<<10)]))
 	} else if v := at(a.JSON, s.At); v.Exists() && v.Kind() != event.Null {
 		text = v.Text()
 		if v.Kind() >= event.Array {
@@ -77,7 +77,7 @@ func (s *Saying) describes(a *Answer) bool {
 		case !open:
 			return text == word
 		case anywhere && inside != "":
-			return strings.Contains(strings.ToLower(text), inside)
+			return strings.Contains(strings.ToLower(text), strings.ToLower(inside))
 		}
 		return strings.HasPrefix(text, begin)
 	})

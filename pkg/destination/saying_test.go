@@ -2,6 +2,7 @@ package destination
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ func TestSayings(t *testing.T) {
 		{Status: []int{2}, At: "code", Is: []string{"", "5*"}, Then: Retry, Reason: Unavailable},
 		{Status: []int{2}, At: "code", Is: []string{"*"}, Then: Rejected, Reason: Refused},
 		{Status: []int{400}, At: ".", Is: []string{"*invalid key*"}, Then: Retry, Reason: Unauthorized, Detail: "see there"},
+		{Status: []int{500}, At: ".", Is: []string{"*<SUCCESS>false</*"}, Then: Rejected, Reason: Refused},
 		{At: "error.code", Is: []string{"190"}, Then: Retry, Reason: Unauthorized},
 		{At: "over", Is: []string{`["*`}, Then: Retry, Reason: RateLimited},
 	}
@@ -41,6 +43,8 @@ func TestSayings(t *testing.T) {
 		{400, "", "An invalid event.", Result{}},
 		{403, "", `{"error":{"code":190}}`, Result{Outcome: Retry, Reason: Unauthorized, Detail: `{"error":{"code":190}}`}},
 		{403, "", `{"error":{"code":1901}}`, Result{}},
+		{500, "", "x" + strings.Repeat(" ", 500) + "<SUCCESS>false</SUCCESS>", Result{Outcome: Rejected, Reason: Refused,
+			Detail: "x <SUCCESS>false</SUCCESS>"}},
 	} {
 		a := &Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)}
 		if c.after != "" {
