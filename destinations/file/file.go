@@ -25,6 +25,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filelock"
 )
 
 // Settings of a directory.
@@ -212,13 +213,28 @@ func (o *sender) next() error {
 		if err != nil {
 			return err
 		}
+		if isTaken(f) {
+			_ = f.Close() // nothing was written
+			continue
+		}
 		o.f, o.size = f, 0
 		return nil
 	}
 }
 
+// isTaken takes the lock on a new part, so that nobody recovers it while it is written, and says whether somebody has
+// done so before. Where there are no locks it is not known.
+func isTaken(f *os.File) bool {
+	if errors.Is(filelock.Hold(f), filelock.ErrLocked) {
+		return true
+	}
+	ours, err := f.Stat()
+	there, gone := os.Lstat(f.Name())
+	return err != nil || gone != nil || !os.SameFile(ours, there)
+}
+
 // recover finishes the parts that a killed process has left: what is whole in
-// them stays, a torn end goes.
+// them stays, a torn end goes. Those that are being written are somebody else's.
 func (o *sender) recover() error {
 	left, err := filepath.Glob(filepath.Join(o.s.Path, o.s.Prefix+"-*"+extension(o.s.Compression)+".part"))
 	if err != nil {
@@ -234,7 +250,7 @@ func (o *sender) recover() error {
 		case err == nil:
 			err = os.Rename(part, part[:len(part)-len(".part")])
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody else has recovered it
 			return err
 		}
 	}
@@ -242,12 +258,18 @@ func (o *sender) recover() error {
 }
 
 // cutTorn cuts off the torn end of a part, and returns how many bytes are left. What this package has not written is
-// left as it is.
+// left as it is, and so is what is being written.
 func cutTorn(part, compression string) (whole int64, err error) {
 	if info, err := os.Lstat(part); err != nil || !info.Mode().IsRegular() {
 		return 0, errors.Join(err, errForeign)
 	}
-	f, err := os.Open(part)
+	f, err := filelock.Try(part)
+	if errors.Is(err, filelock.ErrLocked) {
+		return 0, errForeign
+	}
+	if err != nil { // there are no locks, or it may only be read
+		f, err = os.Open(part)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -291,11 +313,20 @@ func (o *sender) Close() error {
 func (o *sender) close() error {
 	f := o.f
 	o.f = nil
-	if err := f.Close(); err != nil {
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if o.size == 0 { // nothing could be written: an empty file is none of any compression
-		return os.Remove(o.name + ".part")
+		err = os.Remove(o.name + ".part")
+	} else {
+		err = os.Rename(o.name+".part", o.name)
 	}
-	return os.Rename(o.name+".part", o.name)
+	if errors.Is(err, fs.ErrNotExist) { // somebody else has recovered it since it was closed
+		there, gone := os.Lstat(o.name)
+		if o.size == 0 || gone == nil && os.SameFile(info, there) {
+			return nil
+		}
+	}
+	return err
 }

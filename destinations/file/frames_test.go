@@ -144,3 +144,65 @@ func TestNothingWritten(t *testing.T) {
 		t.Errorf("%v is there: %v", left, err)
 	}
 }
+
+// TestPartsInUse: who begins to write into a folder leaves the parts that others are writing there, also those in which
+// nothing stands yet, and that a killed process has left is recovered.
+func TestPartsInUse(t *testing.T) {
+	for _, compression := range []string{"zstd", "gzip", "none"} {
+		dir := t.TempDir()
+		killed := filepath.Join(dir, "events-000009"+extension(compression)+".part")
+		if err := os.WriteFile(killed, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open := func() *sender {
+			return &sender{s: &Settings{Path: dir, Prefix: "events", Compression: compression, MaxBytes: 1 << 20}}
+		}
+		write := func(o *sender, line string) {
+			t.Helper()
+			data, err := o.pack([]byte(line + "\n"))
+			if err == nil {
+				err = o.append(data, time.Time{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun, some := open(), open()
+		if err := begun.next(); err != nil {
+			t.Fatal(err)
+		}
+		write(some, "one")
+		if err := some.append([]byte{0x28}, time.Time{}); err != nil { // as in the middle of a frame
+			t.Fatal(err)
+		}
+		last := open()
+		write(last, "two")
+		if err := some.f.Truncate(int64(some.size - 1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := some.f.Seek(int64(some.size-1), 0); err != nil {
+			t.Fatal(err)
+		}
+		write(begun, "three")
+		write(some, "four")
+		for _, o := range []*sender{some, last, begun} {
+			if err := o.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(names) != 3 {
+			t.Errorf("%s: %v is there: %v", compression, names, err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole, err := wholeFrames(bytes.NewReader(data), int64(len(data)), compression)
+			if err != nil || whole != int64(len(data)) || strings.HasSuffix(name, ".part") {
+				t.Errorf("%s: of %s %d of %d bytes are whole: %v", compression, name, whole, len(data), err)
+			}
+		}
+	}
+}

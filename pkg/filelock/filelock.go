@@ -17,6 +17,9 @@ func Try(path string) (*os.File, error) { return take(path, false) }
 // Wait is Try, but it waits until nobody has the lock.
 func Wait(path string) (*os.File, error) { return take(path, true) }
 
+// Hold takes the lock on an open file, which has it until it is closed. The error is as in [Try].
+func Hold(f *os.File) error { return lock(f, false) }
+
 func take(path string, wait bool) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
