@@ -15,6 +15,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // TestCompiledBodies routes events for every partner with compiled bodies and with
@@ -42,8 +43,8 @@ func TestCompiledBodies(t *testing.T) {
 }
 
 // TestMappedTogether routes events for several Senders of every partner, one after the other, with mappings that they
-// share: each makes of them what it makes alone. They have other settings, one takes half of the events, one has all
-// presets.
+// share: each makes of them what one that shares nothing makes. They have other settings, one takes half of the events,
+// one has all presets, and one has the same triggers with another mapping.
 func TestMappedTogether(t *testing.T) {
 	events := spoilt(t)
 	for _, d := range destinations.All() {
@@ -52,8 +53,9 @@ func TestMappedTogether(t *testing.T) {
 		}
 		t.Run(d.Info.Slug, func(t *testing.T) {
 			t.Parallel()
-			open := func(name, presets string) destination.Sender {
-				c := destination.Config{Settings: d.Settings.Examples(), Presets: presets}
+			var alone []destination.Sender
+			open := func(name, presets string, subs ...destination.Subscription) destination.Sender {
+				c := destination.Config{Settings: d.Settings.Examples(), Presets: presets, Actions: subs}
 				for key, v := range d.Settings.Examples() {
 					if text, is := v.(string); is && name != "" {
 						c.Settings[key] = text + name
@@ -66,9 +68,15 @@ func TestMappedTogether(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				other, err := d.Open(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				alone = append(alone, other)
 				return s
 			}
-			senders := []destination.Sender{open("", "automatic"), open("x", "automatic"), open("y", "all"), open("", "")}
+			senders := []destination.Sender{open("", "automatic"), open("x", "automatic"), open("y", "all"), open("", ""),
+				open("z", "", otherwise(d)...)}
 			numbers := destination.MapAlike(senders)
 			if len(senders[0].Plan().Subscribed) > 0 && !slices.Equal([]int{numbers[1], numbers[3]}, []int{0, 0}) {
 				t.Errorf("they map as %d", numbers)
@@ -92,7 +100,7 @@ func TestMappedTogether(t *testing.T) {
 					}
 					s.Route(ev, &env, &lists[k])
 					want.Reset()
-					s.Route(ev, &env, &want)
+					alone[k].Route(ev, &env, &want)
 					if got := &lists[k]; !reflect.DeepEqual(got.List, want.List) || !slices.Equal(got.Stamps, want.Stamps) {
 						t.Fatalf("%d: %.2000s\ntogether %s\nalone %s", k, ev.Raw(), shown(got.List), shown(want.List))
 					}
@@ -100,6 +108,23 @@ func TestMappedTogether(t *testing.T) {
 			}
 		})
 	}
+}
+
+// otherwise are subscriptions with the triggers that all of a partner's actions have, and without the half of what they
+// map.
+func otherwise(d destination.Destination) (subs []destination.Subscription) {
+	for _, a := range d.Actions {
+		ms := []mapping.Member{}
+		for i, f := range a.Fields {
+			if !f.Default.IsZero() && i%2 == 0 {
+				ms = append(ms, mapping.M(f.Key, f.Default))
+			}
+		}
+		if a.Trigger != "" && len(ms) > 0 {
+			subs = append(subs, destination.Subscription{Action: a.Slug, Subscribe: a.Trigger, Mapping: mapping.Object(ms...)})
+		}
+	}
+	return subs
 }
 
 // envOf is the environment of the ith event.
