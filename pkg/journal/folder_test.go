@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestFolderOfRuns: where no run can be kept, the error says what to do.
@@ -32,7 +33,7 @@ func TestFolderOfRuns(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(filepath.Join(dir, "run"), nil, Options{}); err == nil || !strings.Contains(err.Error(), "--state-dir") {
+	if _, err := Open(filepath.Join(dir, "run"), nil, Options{Now: time.Now}); err == nil || !strings.Contains(err.Error(), "--state-dir") {
 		t.Errorf("a folder that is not writable: %v", err)
 	}
 }

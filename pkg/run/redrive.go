@@ -64,8 +64,10 @@ func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
 	}
 	s, err := ReadSummary(dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && journal.Busy(dir):
+		return nil, &journal.BusyError{Dir: dir}
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, mistakef("run %s has not come to a summary yet: run its command again first", id)
+		return nil, mistakef("run %s has not come to a summary yet: run its command again first", filepath.Base(dir))
 	case err != nil:
 		return nil, fmt.Errorf("reading the summary of run %s: %w: its command, run again, writes a new one", id, err)
 	case s.Rehearsal && !rehearse:
