@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -67,7 +68,7 @@ func Shapes() ([]source.Shape, error) {
 		if data, err = fs.ReadFile(files, name+".yaml"); err != nil {
 			return nil, err
 		}
-		if s, err = shape(name, data); err != nil {
+		if s, err = builtIn(name, data); err != nil {
 			return nil, fmt.Errorf("format %s: %w", name, err)
 		}
 		out = append(out, s)
@@ -146,6 +147,23 @@ func shape(name string, data []byte) (source.Shape, error) {
 	return f.shape(name)
 }
 
+// builtIn reads a format's file, whose mapping is its last member and is read when a record of the format is there:
+// every command knows all formats, and most need none of them.
+func builtIn(name string, data []byte) (source.Shape, error) {
+	head, _, mapped := bytes.Cut(data, []byte("\nmapping:\n"))
+	s, err := shape(name, head)
+	if err == nil && mapped {
+		s.Mapping = sync.OnceValues(func() (mapping.Value, error) {
+			whole, broken := shape(name, data)
+			if broken != nil {
+				return mapping.Value{}, broken
+			}
+			return whole.Mapping()
+		})
+	}
+	return s, err
+}
+
 // shape is the format as the source knows it.
 func (f *format) shape(name string) (source.Shape, error) {
 	s := source.Shape{Name: name, All: f.Marks, None: f.Never, Unwrap: f.Unwrap, Columns: f.Columns, Filled: f.Filled,
@@ -161,8 +179,8 @@ func (f *format) shape(name string) (source.Shape, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Mapped = true
-	s.Mapping, err = mapping.Parse(doc)
+	m, err := mapping.Parse(doc)
+	s.Mapping = func() (mapping.Value, error) { return m, nil }
 	return s, err
 }
 

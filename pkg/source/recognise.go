@@ -352,7 +352,7 @@ func fitting(shapes []Shape, v event.Value) []*Shape {
 	for i := range shapes {
 		s := &shapes[i]
 		has := func(p string) bool {
-			if capitals && s.Mapped {
+			if capitals && s.Mapping != nil {
 				p = strings.ToUpper(p)
 			}
 			return v.Find(event.CompilePath(p)).Exists()

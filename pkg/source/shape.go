@@ -30,14 +30,13 @@ type Shape struct {
 	// tabs, as a database or a pipeline writes it. It is recognised by its first row: about as many cells, and
 	// none of those in Filled empty.
 	Columns, Filled []string
-	// Mapping makes the event; the zero Value: there is none.
-	Mapping mapping.Value
-	// Mapped says that there is a Mapping.
-	Mapped bool
+	// Mapping gives the mapping that makes the event; nil: there is none. It is called when an object is read in this
+	// shape, by several goroutines at once.
+	Mapping func() (mapping.Value, error)
 }
 
 // wraps says whether the shape only tells where the records are, not what they are.
-func (s *Shape) wraps() bool { return s.Unwrap != "" && !s.Mapped && !s.Rows }
+func (s *Shape) wraps() bool { return s.Unwrap != "" && s.Mapping == nil && !s.Rows }
 
 // Formats that need no shape.
 const (
@@ -187,8 +186,12 @@ func (c *converter) compile(o chooser) (err error) {
 			continue
 		}
 		c.builtIn = len(s.All) > 0
-		if s.Mapped {
-			if c.m, err = mapping.Compile(s.Mapping); err != nil {
+		if s.Mapping != nil {
+			var m mapping.Value
+			if m, err = s.Mapping(); err == nil {
+				c.m, err = mapping.Compile(m)
+			}
+			if err != nil {
 				return inputf("the mapping of format %s: %w", c.name, err)
 			}
 		}

@@ -25,7 +25,7 @@ func shape(t testing.TB, name, unwrap, m string, all ...string) source.Shape {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Mapping, s.Mapped = v, true
+		s.Mapping = func() (mapping.Value, error) { return v, nil }
 	}
 	return s
 }
