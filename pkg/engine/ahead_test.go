@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,8 +24,8 @@ func TestRoutedWhenPrepared(t *testing.T) {
 }
 
 func routedOnce(t *testing.T, memory int64, made func(*engine.Engine)) {
-	const n = 30_000
-	path := input(t, n, nil)
+	const n = 6000
+	path := input(t, n, func(int) string { return strings.Repeat("u", 450) }) // several blocks of few events
 	synctest.Test(t, func(t *testing.T) {
 		var lanes []engine.LaneConfig
 		partners := map[string]*partner{}
