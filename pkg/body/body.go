@@ -362,6 +362,7 @@ func Around(open Node, sep string, close Node, of ...Node) Node {
 	if !isOpen || !isClose {
 		panic("body: Around: what is around items is text: Plain, Markup or Verbatim")
 	}
+	a.around, b.around = true, true
 	return items{nodes: of, frame: &frame{sep: sep, opening: &a, closing: &b}}
 }
 

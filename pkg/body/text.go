@@ -14,6 +14,7 @@ type textual struct {
 	parts []piece
 	// escape appends a value's text, which has none of [noText].
 	escape func(dst, text []byte) []byte
+	around bool // it stands around items: it may be empty
 	gaps   bool // a value that is missing leaves nothing in its place; otherwise there is then no text
 }
 
@@ -78,7 +79,7 @@ func Markup(text string) Node {
 }
 
 // Verbatim is the text of a value as it is, such as one that a function has made of it ([Value.As]): whoever makes it
-// escapes what has to be. Line ends are blanks.
+// escapes what has to be. Line ends are blanks. An empty text is none.
 func Verbatim(v Value) Node {
 	return textual{parts: []piece{{value: &v}}, escape: func(dst, text []byte) []byte { return append(dst, text...) }}
 }
@@ -132,7 +133,7 @@ func (n *textual) write(w *writing, value func(i int, it *item) bool) bool {
 		w.cut(from)
 		return false
 	}
-	return true
+	return n.around || len(w.buf) > from
 }
 
 // textOp writes a textual.

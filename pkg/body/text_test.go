@@ -62,6 +62,8 @@ func TestTexts(t *testing.T) {
 		{"markup a line", body.Lines(body.Markup(`<r>{a}</r>`)), `{"a":"<"}`, "\n|<r>&lt;</r>"},
 		{"a frame of values", body.Around(body.Plain("--b\r\n{settings.region},{a}\n"), "\n", body.Markup("</{b}>\n"),
 			body.Row(",", from("c"))), `{"a":"x\ny","b":"<","c":"z"}`, "--b\r\neu,x y\n</&lt;>\n|z"},
+		{"nothing in a frame", body.Around(body.Plain("{a}"), "", body.Plain(""), body.Verbatim(from("b")),
+			body.Row(",", from("c"))), `{"a":"","b":"","c":""}`, ""},
 		{"a frame without its value", body.Around(body.Plain("{a}"), "\n", body.Plain("{b}"), body.Row(",", from("c"))),
 			`{"a":"x","c":"z"}`, "|z"[1:]},
 		{"verbatim", body.Lines(body.Verbatim(from("a"))), `{"a":"<x>,\"\n"}`, `` + "\n" + `|<x>," `},
