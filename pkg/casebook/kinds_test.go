@@ -26,8 +26,10 @@ func TestKindsThatAreAskedFor(t *testing.T) {
 			"no case has two delivered"},
 		{[]string{"one delivered", "one rejected refused", "- skipped too_old"}, false, ""},
 		{[]string{"one delivered", "one rejected refused"}, false, "in no case is an event too_old"},
-		{[]string{"one delivered", "one delivered", "- skipped too_old"}, false, "in no case do events of one end differently"},
-		{[]string{"one rejected refused", "one retry conflict", "- skipped too_old"}, false, "no case has an event delivered"},
+		{[]string{"one delivered", "one delivered", "- skipped too_old"}, false,
+			"in no case do events of one end differently"},
+		{[]string{"one rejected refused", "one retry conflict", "- skipped too_old"}, false,
+			"no case has an event delivered"},
 	} {
 		cases := []*Case{{Want: &Expectation{Results: c.results}}, {}}
 		found := collect(func(t T) { CheckKinds(t, d, cases, c.every) })

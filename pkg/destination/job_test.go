@@ -146,7 +146,7 @@ func TestJobByItsState(t *testing.T) {
 		{`{"state":"broken"}`, "", "rejected the partner's job ended as broken " +
 			"rejected the partner's job ended as broken", 2},
 	} {
-		s, err := destination.Spec[settings]{
+		s, wrong := destination.Spec[settings]{
 			Info:    destination.Info{Slug: "jobs", Name: "Jobs"},
 			BaseURL: func(*settings) string { return "https://jobs.example" },
 			Success: []destination.Success{destination.JSON("https://jobs.example/docs", destination.Text("id"))},
@@ -156,8 +156,8 @@ func TestJobByItsState(t *testing.T) {
 					Over: []string{"done"}, Failed: []string{"broken"}, Message: "why", Refused: "refused", Errors: c.errors,
 					Patience: time.Minute, Verdicts: destination.ByIndex("errors", "index", "")})},
 		}.Destination().Open(destination.Config{})
-		if err != nil {
-			t.Fatal(err)
+		if wrong != nil {
+			t.Fatal(wrong)
 		}
 		p := &partner{answers: []string{`200 {"id":"j-1"}`, "200 " + c.state, `200 {"errors":[{"index":1}]}`}}
 		var list destination.Deliveries

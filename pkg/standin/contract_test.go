@@ -293,7 +293,8 @@ endpoints:
 		{"/rows", `["a"]`, "it has to be array, not string"},
 	} {
 		var said []string
-		for _, v := range c.Check(request(t, "POST", "https://lists.example"+v.path, "application/json", ""), []byte(v.body)) {
+		req := request(t, "POST", "https://lists.example"+v.path, "application/json", "")
+		for _, v := range c.Check(req, []byte(v.body)) {
 			said = append(said, v.Msg)
 		}
 		if got := strings.Join(said, "; "); got != v.want {
