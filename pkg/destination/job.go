@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,14 +145,15 @@ func (j *Job) ended(state *Answer, over bool, sent int) (r Result, settled bool)
 	if !over {
 		return r, false
 	}
-	n, counted := at(state.JSON, j.Refused).Int()
-	switch counted = counted && j.Refused != ""; {
+	n, err := strconv.ParseFloat(at(state.JSON, j.Refused).Text(), 64) // some write numbers as texts
+	switch counted := err == nil && j.Refused != ""; {
 	case counted && n <= 0:
 		return r, true
 	case j.Errors != "":
 		return r, false
 	case counted:
-		return refuse("the partner's job refused " + itoa(int(n)) + " of " + itoa(sent) + ", and does not say which"), true
+		words := "the partner's job refused " + strconv.FormatFloat(n, 'f', -1, 64) + " of " + itoa(sent)
+		return refuse(words + ", and does not say which"), true
 	}
 	return r, true
 }

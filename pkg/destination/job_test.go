@@ -142,6 +142,8 @@ func TestJobByItsState(t *testing.T) {
 		{`{"state":"done","refused":1}`, "", "rejected the partner's job refused 1 of 2, and does not say which " +
 			"rejected the partner's job refused 1 of 2, and does not say which", 2},
 		{`{"state":"done"}`, "", "delivered delivered", 2},
+		{`{"state":"done","refused":"1"}`, "", "rejected the partner's job refused 1 of 2, and does not say which " +
+			"rejected the partner's job refused 1 of 2, and does not say which", 2},
 		{`{"state":"broken","why":"no such column"}`, "/errors", "rejected no such column rejected no such column", 2},
 		{`{"state":"broken"}`, "", "rejected the partner's job ended as broken " +
 			"rejected the partner's job ended as broken", 2},
