@@ -123,10 +123,10 @@ func (a Auth) check() error {
 	return nil
 }
 
-// Apply adds the credentials to a request, whose header and URL it may change. now and nonce are for signatures. A
-// token that has to be requested first is left to the transport.
+// Apply adds the credentials to a request, whose header and URL it may change, and signs it: see [Auth.Sign]. A token
+// that has to be requested first is left to the transport, which then signs the request.
 func (a Auth) Apply(req *http.Request, now time.Time, nonce func() string) {
-	if a.host != "" && req.URL.Host != a.host {
+	if !a.IsFor(req) {
 		return
 	}
 	for k, v := range a.headers {
@@ -141,7 +141,17 @@ func (a Auth) Apply(req *http.Request, now time.Time, nonce func() string) {
 		u.RawQuery = q.Encode()
 		req.URL = &u
 	}
-	if a.sign != nil {
+	if a.grant == nil {
+		a.Sign(req, now, nonce)
+	}
+}
+
+// IsFor says whether a request's host gets the credentials: see [Auth.Only].
+func (a Auth) IsFor(req *http.Request) bool { return a.host == "" || req.URL.Host == a.host }
+
+// Sign adds what is computed from a request in which all other credentials are.
+func (a Auth) Sign(req *http.Request, now time.Time, nonce func() string) {
+	if a.sign != nil && a.IsFor(req) {
 		data, _ := RequestBytes(req)
 		a.sign(&Signing{Method: req.Method, URL: req.URL, Header: req.Header, Body: data, Now: now, Nonce: nonce})
 	}

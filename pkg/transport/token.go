@@ -184,7 +184,9 @@ func (t *identity) signed(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return unknownCaller(req, err)
 	}
+	unsigned := req.Header.Clone()
 	t.tokens.carry(req.Header, token)
+	t.auth.Sign(req, t.time(), nonce)
 	resp, err := t.next.RoundTrip(req)
 	if err != nil || !t.tokens.refused(resp) || req.Body != nil && req.GetBody == nil {
 		return resp, err
@@ -205,7 +207,9 @@ func (t *identity) signed(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+	again.Header = unsigned
 	t.tokens.carry(again.Header, fresh)
+	t.auth.Sign(again, t.time(), nonce)
 	return t.next.RoundTrip(again)
 }
 

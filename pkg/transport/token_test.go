@@ -395,3 +395,39 @@ func TestRefusedOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestSignedWithTheToken: a signature is of the request with the token in it, and each has a nonce of its own. Another
+// host than the one that the credentials are for gets neither.
+func TestSignedWithTheToken(t *testing.T) {
+	type sent struct{ host, token, signed, nonce string }
+	var got []sent
+	p := &exchanger{answer: `{"access_token":"tok#"}`, header: "Authorization", refuse: `{"code":"602"}`}
+	net := roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path != "/token" {
+			h := req.Header
+			got = append(got, sent{req.URL.Host, h.Get("Authorization"), h.Get("X-Signed"), h.Get("X-Nonce")})
+		}
+		return p.RoundTrip(req)
+	})
+	auth := destination.Exchange(destination.Grant{URL: "https://id.example/token", Refused: []string{`"602"`}}).
+		And(destination.SignRequest(func(s *destination.Signing) {
+			s.Header.Set("X-Signed", s.Header.Get("X-Signed")+"of "+s.Header.Get("Authorization"))
+			s.Header.Set("X-Nonce", s.Nonce())
+		})).Only("https://api.example")
+	rt := transport.New(transport.Options{Network: net, Auth: auth})
+	for _, address := range []string{"https://api.example/a", "https://other.example/a"} {
+		req, err := http.NewRequest(http.MethodPost, address, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := rt.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if len(got) != 3 || got[0].signed != "of Bearer tok1" || got[1].signed != "of Bearer tok2" ||
+		got[0].nonce == got[1].nonce || got[2] != (sent{host: "other.example"}) {
+		t.Errorf("sent were %q", got)
+	}
+}

@@ -167,14 +167,10 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		header := req.Header
 		req = req.WithContext(req.Context()) // a shallow copy: the caller's headers stay without secrets
 		req.Header = header.Clone()
-		var now time.Time
-		if t.now != nil {
-			now = t.now()
-		}
-		t.auth.Apply(req, now, nonce)
+		t.auth.Apply(req, t.time(), nonce)
 	}
 	send := t.next.RoundTrip
-	if t.tokens != nil {
+	if t.tokens != nil && t.auth.IsFor(req) {
 		send = t.signed
 	}
 	resp, err := send(req)
@@ -182,6 +178,14 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, clean(err)
 	}
 	return resp, nil
+}
+
+// time is when a request is sent.
+func (t *identity) time() (now time.Time) {
+	if t.now != nil {
+		now = t.now()
+	}
+	return now
 }
 
 // nonce is a text that no other request has.
