@@ -19,16 +19,12 @@ import (
 type Partner struct {
 	// Now is the clock for historical windows; nil: events may be of any age.
 	Now func() time.Time
-	// KeepIDs makes the partner count every insert id, for [Partner.Seen]. That takes
-	// memory for each id, so a rehearsal of millions of events leaves it off.
-	KeepIDs bool
 
 	contracts []*Contract
 
 	mu         sync.Mutex
 	stats      Stats
 	endpoints  map[string]int
-	ids        map[string]int
 	violations []Violation
 }
 
@@ -37,8 +33,7 @@ type Stats struct {
 	Requests  int            // all of them
 	Refused   int            // requests with at least one violation
 	Items     int            // items that could be read
-	Taken     int            // items accepted; with KeepIDs, each insert id counts once
-	Repeated  int            // items that were accepted before, by insert id; needs KeepIDs
+	Taken     int            // items accepted
 	Endpoints map[string]int // requests by "METHOD path", with the path as in the contract
 }
 
@@ -48,7 +43,7 @@ func New(contracts ...*Contract) *Partner {
 	if len(contracts) == 0 {
 		panic("standin: a partner needs a contract")
 	}
-	return &Partner{contracts: contracts, endpoints: map[string]int{}, ids: map[string]int{}}
+	return &Partner{contracts: contracts, endpoints: map[string]int{}}
 }
 
 // maxViolations limits how many violations a partner keeps.
@@ -72,13 +67,6 @@ func (p *Partner) Stats() Stats {
 		s.Endpoints[k] = n
 	}
 	return s
-}
-
-// Seen returns how often an item with this insert id was accepted. It needs KeepIDs.
-func (p *Partner) Seen(id string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.ids[id]
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -157,28 +145,7 @@ func (p *Partner) count(v *verdict) {
 		room := maxViolations - len(p.violations)
 		p.violations = append(p.violations, v.violations[:min(room, len(v.violations))]...)
 	}
-	if !p.KeepIDs || v.endpoint == nil || v.endpoint.insertID == nil {
-		p.stats.Taken += v.taken
-		return
-	}
-	if v.taken == 0 {
-		return
-	}
-	for i := range v.items {
-		if v.items[i].bad {
-			continue
-		}
-		id := at(v.items[i].v, v.endpoint.insertID)
-		if id.Nullish() {
-			p.stats.Taken++
-			continue
-		}
-		if p.ids[id.Text()]++; p.ids[id.Text()] == 1 {
-			p.stats.Taken++
-		} else {
-			p.stats.Repeated++
-		}
-	}
+	p.stats.Taken += v.taken
 }
 
 // fill returns a reply's body for a verdict.
