@@ -237,7 +237,7 @@ func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packe
 			err = checkPacked(codec, io.NewSectionReader(g.at, at, packed))
 		}
 	} else {
-		size, beside, err = g.unpackedValues(&p, codec, isPacked, at, packed)
+		size, beside, err = g.unpackedValues(&p, codec, isPacked, at, packed, plain)
 	}
 	if err != nil {
 		return err
@@ -247,16 +247,16 @@ func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packe
 
 // unpackedValues unpacks the data of a page and returns its length, and how many bytes its values take beside it.
 func (g *guarded) unpackedValues(
-	p *pageValues, codec format.CompressionCodec, isPacked bool, at, packed int64,
+	p *pageValues, codec format.CompressionCodec, isPacked bool, at, packed, plain int64,
 ) (size, beside int64, err error) {
-	if isPacked && packed > 0 {
+	if isPacked && packed > 0 && codec != format.Gzip && codec != format.Brotli { // those are bounded while they are read
 		if err := checkPacked(codec, io.NewSectionReader(g.at, at, packed)); err != nil {
 			return 0, 0, err
 		}
 	}
 	data, err := g.read(at, packed)
 	if err == nil && isPacked && packed > 0 {
-		data, err = g.unpack.page(codec, data)
+		data, err = g.unpack.page(codec, data, plain)
 	}
 	if err != nil {
 		return 0, 0, err
@@ -320,8 +320,9 @@ type unpacker struct {
 // mostKept is the size of a buffer that is kept for the next page.
 const mostKept = 4 << 20
 
-// page unpacks the data of a page, which was checked by [checkPacked]. It is valid until the next call.
-func (u *unpacker) page(codec format.CompressionCodec, data []byte) (plain []byte, err error) {
+// page unpacks the data of a page, which says to have a size when it is unpacked. Data of Snappy and zstd was checked by
+// [checkPacked] before. The result is valid until the next call.
+func (u *unpacker) page(codec format.CompressionCodec, data []byte, size int64) (plain []byte, err error) {
 	switch codec {
 	case format.Snappy:
 		plain, err = s2.Decode(u.plain[:cap(u.plain)], data)
@@ -334,12 +335,9 @@ func (u *unpacker) page(codec format.CompressionCodec, data []byte) (plain []byt
 		}
 		plain, err = u.zstd.DecodeAll(data, u.plain[:0])
 	case format.Gzip:
-		var z *gzip.Reader
-		if z, err = gzip.NewReader(bytes.NewReader(data)); err == nil {
-			plain, err = u.all(z)
-		}
+		plain, err = u.all(size, func() (io.Reader, error) { return gzip.NewReader(bytes.NewReader(data)) })
 	case format.Brotli:
-		plain, err = u.all(brotli.NewReader(bytes.NewReader(data)))
+		plain, err = u.all(size, func() (io.Reader, error) { return brotli.NewReader(bytes.NewReader(data)), nil })
 	default:
 		return data, nil
 	}
@@ -352,11 +350,29 @@ func (u *unpacker) page(codec format.CompressionCodec, data []byte) (plain []byt
 	return plain, nil
 }
 
-// all reads a stream, which is known to be no longer than a page.
-func (u *unpacker) all(in io.Reader) ([]byte, error) {
-	out := bytes.NewBuffer(u.plain[:0])
-	_, err := io.Copy(out, io.LimitReader(in, mostPageSize))
-	return out.Bytes(), err
+// all reads a stream that says to have a size. One that has more is read once more, when it is known how much. That it
+// ends too early is left to the library.
+func (u *unpacker) all(size int64, open func() (io.Reader, error)) ([]byte, error) {
+	for {
+		in, err := open()
+		if err != nil {
+			return nil, err
+		}
+		buf := u.plain[:cap(u.plain)]
+		if int64(len(buf)) <= size {
+			buf = make([]byte, size+1)
+		}
+		n, err := io.ReadFull(in, buf)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return buf[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if size = int64(n) + unpackedLength(in); size > mostPageSize {
+			return nil, fmt.Errorf("a page unpacks to more than %d bytes, the most that is read", mostPageSize)
+		}
+	}
 }
 
 // checkPacked returns an error if the compressed data of a page unpacks to more than a page may have, whatever the

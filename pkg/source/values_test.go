@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
@@ -65,6 +67,18 @@ func TestHostileValues(t *testing.T) {
 		p.CompressedPageSize = int32(len(p.data))
 		return p
 	}
+	gzipped := func(data []byte) thinPage { // it says to have one byte
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := w.Write(data)
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p := storedPage(format.Plain, 1, b.Bytes())
+		p.UncompressedPageSize = 1
+		return p
+	}
+	tooMuch := gzipped(make([]byte, mostPageSize+1))
 	v2 := func(levels []byte, deep bool) thinPage {
 		h := format.DataPageHeaderV2{NumValues: 1, NumRows: 1, DefinitionLevelsByteLength: int32(len(levels))}
 		if deep {
@@ -100,6 +114,10 @@ func TestHostileValues(t *testing.T) {
 		{"groups without bits", one(number, entry, storedPage(format.RLEDictionary, 1, append([]byte{0}, groups...))), more, 4},
 		{"packed", thinTable(t, format.Snappy, 1, []format.SchemaElement{number}, []thinPage{snappy(entry),
 			snappy(storedPage(format.RLEDictionary, 1, append([]byte{1}, run...)))}), more, 4},
+		{"gzip that says less", thinTable(t, format.Gzip, 1, []format.SchemaElement{leafOf("n", format.Int32, optional)},
+			[]thinPage{gzipped(joined(counted(varints(2, 1)), make([]byte, 4)))}), "", 4},
+		{"gzip of too much", thinTable(t, format.Gzip, 1, []format.SchemaElement{leafOf("n", format.Int32, optional)},
+			[]thinPage{tooMuch}), "unpacks to more", 4},
 		{"a run of levels", one(leafOf("n", format.Int32, optional), storedPage(format.Plain, 1, counted(run))), more, 4},
 		{"of nested ones", one(leafOf("n", format.Int32, repeated), storedPage(format.Plain, 1, counted(run))), more, 4},
 		{"in version 2", one(leafOf("n", format.Int32, optional), v2(run, false)), more, 4},
