@@ -303,6 +303,35 @@ endpoints:
 	}
 }
 
+// TestSuccessInText: of an answer in XML a contract says what stands in it.
+func TestSuccessInText(t *testing.T) {
+	const text = `
+partner: Lists
+written: from documentation
+date: 2026-11-29
+docs: [https://lists.example/docs]
+endpoints:
+  - path: /xml
+    docs: https://lists.example/xml
+    content_type: text/xml
+    items: none
+    success: {contains: [<SUCCESS>true<, </Envelope>]}
+    answer: {body: '<Envelope><SUCCESS>true</SUCCESS></Envelope>'}
+`
+	c := parse(t, text)
+	req := request(t, "POST", "https://lists.example/xml", "text/xml", "<a/>")
+	for answer, ok := range map[string]bool{"<Envelope> <SUCCESS>true</SUCCESS></Envelope>\n": true,
+		"<Envelope><SUCCESS>false</SUCCESS></Envelope>": false, "<Envelope><SUCCESS>true</": false, "": false} {
+		if err := c.Describes(req, []byte("<a/>"), 200, []byte(answer), 0); (err == nil) != ok {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+	wrong := strings.Replace(text, "true</SUCCESS></Env", "false</SUCCESS></Env", 1)
+	if _, err := ParseContract([]byte(wrong)); err == nil {
+		t.Error("an answer that is no success is taken")
+	}
+}
+
 // TestStats: a partner counts what it was sent, and what of it it has taken.
 func TestStats(t *testing.T) {
 	p := New(parse(t, acme))

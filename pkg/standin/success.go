@@ -14,13 +14,15 @@ import (
 )
 
 // Success describes, as the documentation does, an answer by which the partner says
-// that it took a request, or the counted part of it. Without text, any and fields, the
-// answer has no body.
+// that it took a request, or the counted part of it. Without text, any, contains and fields,
+// the answer has no body.
 type Success struct {
 	Status []int  `yaml:"status"` // 200 by default
 	Docs   string `yaml:"docs"`   // the endpoint's by default
 	Text   string `yaml:"text"`   // the whole body, without white space around it
 	Any    bool   `yaml:"any"`    // any body; without a status also any 2xx
+	// Contains are texts that all stand in the body, for XML and other text.
+	Contains Texts `yaml:"contains"`
 	// Fields are rules for the members of the answer's JSON object.
 	Fields Fields `yaml:"fields"`
 	// Counts is the member that says how many items were taken: a number, or one of
@@ -111,6 +113,13 @@ func (s *Success) differs(status int, body []byte, items []item, refused int) (w
 	case s.Text != "":
 		if string(body) != s.Text {
 			return "the body is not " + s.Text, true
+		}
+		return "", true
+	case len(s.Contains) > 0:
+		for _, text := range s.Contains {
+			if !bytes.Contains(body, []byte(text)) {
+				return "the body does not contain " + text, true
+			}
 		}
 		return "", true
 	case len(s.Fields) == 0 && len(s.Counts) == 0 && len(s.Some) == 0:
