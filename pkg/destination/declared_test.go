@@ -553,6 +553,15 @@ func verdictCases() []declaredCase {
 				`retry unexpected it is a success with errors of no event of the request: errors is {"x":"no"}`},
 		},
 		{
+			"verdicts by any member, where two are the same",
+			a().Post("/v1", body.Items(body.Object(body.Same("user"), body.Spread("data")))).
+				Verdicts(destination.ByID("errors", "", "", "*")),
+			[]string{track("1", `{"data":{"mail":"u 1"}}`), track("2", `{"data":{"mail":"x"}}`)},
+			[]string{`200 {"errors":{"u 1":"no"}}`},
+			[]string{`POST /v1 [{"user":"u 1","mail":"u 1"},{"user":"u 2","mail":"x"}]`},
+			[]string{`rejected refused "no"`, "delivered"},
+		},
+		{
 			"verdicts by index, where the others were taken", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
 				Verdicts(destination.ByIndex("errors", "index", "message").OthersTaken()),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"index":1,"message":"too bad"}]}`},

@@ -76,26 +76,30 @@ func (b *Batch) named(name func(d *Delivery) (name string, ok bool)) index {
 	return x
 }
 
-// mentioned are the items of a batch by the values of their members. A value that stands under several names may mean
-// somebody else: it names nobody.
+// mentioned are the items of a batch by the values of their members. A value that has no name in common in all items that
+// have it may mean somebody else: it names nobody.
 func (b *Batch) mentioned() index {
-	x, under, ambiguous := index{}, map[string]string{}, map[string]bool{}
+	x, common := index{}, map[string][]string{} // names, by the value
 	for i, d := range b.Deliveries {
 		item, err := d.value()
 		if err != nil {
 			continue
 		}
+		here := map[string][]string{}
 		for k, v := range item.Members() {
-			text, key := v.Text(), k.Text()
-			if other, known := under[text]; known && other != key {
-				ambiguous[text] = true
+			here[v.Text()] = append(here[v.Text()], k.Text())
+		}
+		for text, names := range here {
+			if before := x[text]; len(before) > 0 {
+				names = slices.DeleteFunc(common[text], func(name string) bool { return !slices.Contains(names, name) })
 			}
-			under[text] = key
-			x[text] = append(x[text], i)
+			common[text], x[text] = names, append(x[text], i)
 		}
 	}
-	for text := range ambiguous {
-		delete(x, text)
+	for text, names := range common {
+		if len(names) == 0 {
+			delete(x, text)
+		}
 	}
 	return x
 }
