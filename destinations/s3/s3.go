@@ -83,7 +83,10 @@ type sender struct {
 // Plan has one request in flight: keys rest on the order of batches.
 func (o *sender) Plan() *destination.Plan {
 	return &destination.Plan{
-		Local: true, Positions: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
+		Local: true, Positions: true,
+		Place: "s3://" + o.s.Bucket + "/" + strings.Trim(o.s.Prefix, "/") + " with the template " + o.s.Template +
+			strings.TrimSuffix(" at "+o.s.Endpoint, " at "),
+		Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
 		Actions: []destination.ActionPlan{{Slug: "write",
 			Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 50_000},
 				BatchBytes: destination.Cap{N: 16 << 20}}}},

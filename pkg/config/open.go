@@ -29,9 +29,16 @@ func (w *World) Open(f *File, dests []*Destination, how OpenOptions) ([]*Opened,
 	}
 	p := &problems{file: file}
 	var out []*Opened
+	places := map[string]*Destination{}
 	for _, d := range dests {
 		if o := w.open(d, how, p); o != nil {
 			out = append(out, o)
+			place := o.Sender.Plan().Place
+			if other := places[place]; place != "" && other != nil && !how.Rehearse {
+				p.add(d.Line, "%s: it writes to %s as %s does, and each would replace what the other has written: give one of "+
+					"them another prefix", d.Name, place, other.Name)
+			}
+			places[place] = d
 		}
 		d.Notes, p.notes = append(d.Notes, p.notes...), nil
 	}

@@ -237,6 +237,9 @@ type Plan struct {
 	// Positions asks for Env.Fallback with every event, not only with those that have no messageId, because it
 	// names the event's position in the input.
 	Positions bool
+	// Place names where the destination writes under names that come of the input alone. Two of a run with the same
+	// Place would replace what the other has written. "": it writes under no such names.
+	Place string
 	// Paths are the paths that Route reads from events. When the parser that indexes events follows them, see
 	// [event.Join], Route need not search for them again.
 	Paths []*event.PathSet
