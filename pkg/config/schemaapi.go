@@ -88,7 +88,7 @@ func answersForm() form {
 	status := statusForm(200, 599, "[2345](xx|[0-9][0-9])")
 	word := form{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": textsForm()}
 	one := table(form{"status": form{"anyOf": []form{status, {"type": "array", "items": status}}},
-		"contains": textsForm().with("one of these texts is in its first 400 bytes"),
+		"contains": textsForm().with("one of these texts is in its first 4 KiB, in any case"),
 		"json":     word.with("a path and the words that stand there"),
 		"headers":  word.with("a header and the words that stand in it"),
 		"means":    wordForm(api.Meanings()...), "wait": textForm()})
