@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestMain collects garbage less often: the tests make much that lives for a moment. Who measures the heap says how often.
+// TestMain collects garbage less often: the tests make much that lives for a moment. Who measures the heap says how
+// often.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(400)
 	os.Exit(m.Run())

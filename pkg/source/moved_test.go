@@ -12,21 +12,16 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/source"
-	"github.com/fanfold/fanfold/pkg/walk"
 )
 
-// TestMovedWhileRead moves a log away, or copies and empties it, at every step of opening and
-// reading it after a kill, and
-// between two looks at what it has grown by: all of it is read, once, and nothing is refused.
-//
-// A step meets each way in one of the two passes; FANFOLD_WALKS=all go test -run TestMovedWhileRead ./pkg/source has
-// it meet both.
+// TestMovedWhileRead moves a log away, or copies and empties it, at every step of opening and reading it after a
+// kill, and between two looks at what it has grown by: all of it is read, once, and nothing is refused.
 func TestMovedWhileRead(t *testing.T) {
 	t.Parallel()
-	w := walk.New(t, os.Getenv("FANFOLD_WALKS"), os.Getenv("FANFOLD_SEED"))
-	old, more := string(numbered(0, 1500)), string(numbered(1500, 1510))
 	ways := map[string]func(name string){
 		"copied and emptied": func(name string) {
 			data, err := os.ReadFile(name)
@@ -58,98 +53,105 @@ func TestMovedWhileRead(t *testing.T) {
 			}
 		},
 	}
-	for i, way := range slices.Sorted(maps.Keys(ways)) {
-		move := ways[way]
-		for j, pass := range []source.Pass{source.First, source.Again} {
+	for _, way := range slices.Sorted(maps.Keys(ways)) {
+		for _, pass := range []source.Pass{source.First, source.Again} {
 			for step := 0; ; step++ {
-				if !w.Takes(0, i+j+step, 2) {
-					continue
-				}
-				dir := t.TempDir()
-				name := filepath.Join(dir, "app.log")
-				if err := os.WriteFile(name, []byte(old), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				first := open(t, source.Options{From: []string{dir}})
-				frozen := first.Manifest().Objects()
-				begins := mustRead(t, first, source.Position{})[499].end
-				var mu sync.Mutex
-				steps, moved := 0, false
-				d := &failingDisk{fail: func(op, n string) error {
-					mu.Lock()
-					defer mu.Unlock()
-					if n != name || moved {
-						return nil
-					}
-					if steps == step {
-						moved = true
-						move(name)
-					}
-					steps++
-					return nil
-				}}
-				wake := make(chan struct{})
-				ctx, cancel := context.WithCancel(context.Background())
-				var voided error
-				s, err := source.Open(ctx, source.Options{From: []string{dir}, Disk: d, Frozen: frozen,
-					Follow: &source.Follow{Wake: wake},
-					Voided: func(_ int, _ source.Place, why error) error { voided = why; return nil }})
-				if err != nil {
-					t.Fatal(err)
-				}
-				f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-				if err == nil {
-					_, err = f.WriteString(more)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				f.Close()
-				var leading sync.WaitGroup
-				if pass == source.Again { // behind one that leads
-					leading.Go(func() {
-						for c := range s.Chunks(ctx, begins, source.First) {
-							if c != nil {
-								c.Release()
-							}
-						}
-					})
-				}
-				leading.Go(func() {
-					for ctx.Err() == nil {
-						select {
-						case wake <- struct{}{}:
-						case <-ctx.Done():
-						}
-					}
-				})
-				n, missing := 0, fmt.Sprintf(`"n":%d,`, 1509)
-				for c, err := range s.Chunks(ctx, begins, pass) {
-					if err != nil {
-						t.Fatalf("%s at step %d: %v", way, step, err)
-					}
-					n += len(c.Records)
-					if strings.Contains(string(c.Data), missing) || voided != nil {
-						break
-					}
-				}
-				cancel()
-				leading.Wait()
-				failed := s.Failures()
-				s.Close()
-				want := 1010
-				if moved && way == "copied, emptied and written to" {
-					want++
-				}
-				if n != want && n != 1010 || voided != nil || failed != nil {
-					t.Errorf("%s at step %d: %d records, want %d; voided %v, failed %v", way, step, n, want, voided, failed)
-				}
+				moved := false
+				synctest.Test(t, func(t *testing.T) { moved = movedAt(t, way, ways[way], pass, step) })
 				if !moved {
 					break // it has had no such step
 				}
 			}
 		}
 	}
+}
+
+// movedAt moves a log at one step of one pass, and says whether there was such a step.
+func movedAt(t *testing.T, way string, move func(name string), pass source.Pass, step int) (moved bool) {
+	old, more := string(numbered(0, 600)), string(numbered(600, 610))
+	dir := t.TempDir()
+	name := filepath.Join(dir, "app.log")
+	if err := os.WriteFile(name, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := open(t, source.Options{From: []string{dir}})
+	frozen := first.Manifest().Objects()
+	begins := mustRead(t, first, source.Position{})[199].end
+	var mu sync.Mutex
+	steps := 0
+	d := &failingDisk{fail: func(op, n string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if n != name || moved {
+			return nil
+		}
+		if steps == step {
+			moved = true
+			move(name)
+		}
+		steps++
+		return nil
+	}}
+	wake := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	var voided error
+	s, err := source.Open(ctx, source.Options{From: []string{dir}, Disk: d, Frozen: frozen,
+		Follow: &source.Follow{Wake: wake},
+		Voided: func(_ int, _ source.Place, why error) error { voided = why; return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		_, err = f.WriteString(more)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	var leading sync.WaitGroup
+	if pass == source.Again { // behind one that leads
+		leading.Go(func() {
+			for c := range s.Chunks(ctx, begins, source.First) {
+				if c != nil {
+					c.Release()
+				}
+			}
+		})
+	}
+	leading.Go(func() {
+		for looks := 0; ctx.Err() == nil; looks++ {
+			if looks > 2 {
+				time.Sleep(time.Second) // until nothing else is left to do
+			}
+			select {
+			case wake <- struct{}{}:
+			case <-ctx.Done():
+			}
+		}
+	})
+	n, missing := 0, fmt.Sprintf(`"n":%d,`, 609)
+	for c, err := range s.Chunks(ctx, begins, pass) {
+		if err != nil {
+			t.Fatalf("%s at step %d: %v", way, step, err)
+		}
+		n += len(c.Records)
+		if strings.Contains(string(c.Data), missing) || voided != nil {
+			break
+		}
+	}
+	cancel()
+	leading.Wait()
+	failed := s.Failures()
+	s.Close()
+	want := 410
+	if moved && way == "copied, emptied and written to" {
+		want++
+	}
+	if n != want && n != 410 || voided != nil || failed != nil {
+		t.Errorf("%s at step %d: %d records, want %d; voided %v, failed %v", way, step, n, want, voided, failed)
+	}
+	return moved
 }
 
 // TestMovedAmongMany: files that were moved are found among more of them than are compared with one, in a folder that
