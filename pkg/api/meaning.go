@@ -76,7 +76,7 @@ func (r *reader) answer(n *yaml.Node) destination.Saying {
 				if text == "" {
 					r.add(v, "answers: contains is empty, which every answer contains")
 				}
-				s.Is = append(s.Is, "*"+strings.ToLower(text)+"*")
+				s.Is = append(s.Is, "*"+text+"*")
 			}
 		case "json":
 			r.table(v, "answers: json", nil, func(path string, k, v *yaml.Node) {
