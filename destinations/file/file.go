@@ -260,7 +260,8 @@ func (o *sender) recover() error {
 // cutTorn cuts off the torn end of a part, and returns how many bytes are left. What this package has not written is
 // left as it is, and so is what is being written.
 func cutTorn(part, compression string) (whole int64, err error) {
-	if info, err := os.Lstat(part); err != nil || !info.Mode().IsRegular() {
+	info, err := os.Lstat(part)
+	if err != nil || !info.Mode().IsRegular() {
 		return 0, errors.Join(err, errForeign)
 	}
 	f, err := filelock.Try(part)
@@ -274,7 +275,7 @@ func cutTorn(part, compression string) (whole int64, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	info, err = f.Stat()
 	if err != nil {
 		return 0, err
 	}

@@ -136,7 +136,7 @@ func TestNothingWritten(t *testing.T) {
 	if o.f, err = os.Open(written.Name()); err != nil { // so that writing fails
 		t.Fatal(err)
 	}
-	if err := o.append([]byte("x"), time.Time{}); err == nil {
+	if err = o.append([]byte("x"), time.Time{}); err == nil {
 		t.Fatal("it was written to a file that is open for reading")
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -87,8 +87,8 @@ func TestProblems(t *testing.T) {
 		"of an action": {indented("    subscribe: type = \"track\"\n"), []string{"f.yaml:5: a: there is no option " +
 			"\"subscribe\" here: it is of an action, and stands in an entry of actions"}},
 		"results beside them": {"destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    results: {by: " +
-			"index}\n    actions: [{action: send, subscribe: 'type = \"track\"', path: /x}]\n", []string{"f.yaml:5: a: there is no " +
-			"option \"results\" here: it is of an action, and stands in an entry of actions"}},
+			"index}\n    actions: [{action: send, subscribe: 'type = \"track\"', path: /x}]\n", []string{"f.yaml:5: a: there " +
+			"is no option \"results\" here: it is of an action, and stands in an entry of actions"}},
 		"an option in an action": {indented("    actions: [{action: send, subscribe: 'type = \"track\"', rate: 1/s}]\n"),
 			[]string{"f.yaml:5: a: an action has no rate: it is an option of the destination, and stands beside its type"}},
 		"twice": {indented("    rate: 1/s\n    rate: 2/s\n"),

@@ -17,7 +17,7 @@ func TestFolderOfRuns(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&os.PathError{Op: "open", Path: "lock", Err: syscall.EACCES}, "permission denied: what runs have done is kept there"},
+		{&os.PathError{Op: "open", Path: "lock", Err: syscall.EACCES}, "denied: what runs have done is kept there"},
 		{&os.PathError{Op: "open", Path: "lock", Err: syscall.EROFS}, "--state-dir names another folder"},
 		{&os.PathError{Op: "mkdir", Path: "run", Err: syscall.ENOSPC}, "is the disk full? --state-dir"},
 		{fs.ErrNotExist, fs.ErrNotExist.Error()},
@@ -33,7 +33,8 @@ func TestFolderOfRuns(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(filepath.Join(dir, "run"), nil, Options{Now: time.Now}); err == nil || !strings.Contains(err.Error(), "--state-dir") {
+	_, err := Open(filepath.Join(dir, "run"), nil, Options{Now: time.Now})
+	if err == nil || !strings.Contains(err.Error(), "--state-dir") {
 		t.Errorf("a folder that is not writable: %v", err)
 	}
 }

@@ -188,11 +188,11 @@ func (g *guarded) page(c *guardedChunk) (int64, error) {
 		if bad != nil || !distinct(inner) {
 			return 0, errThrift
 		}
-		if err := g.values(c, f.id, inner, c.next+int64(n), packed, plain); err != nil {
+		if err = g.values(c, f.id, inner, c.next+int64(n), packed, plain); err != nil {
 			return 0, err
 		}
 	}
-	return int64(n) + packed, err
+	return int64(n) + packed, nil
 }
 
 // values checks the data of a page with a header of this kind.
@@ -202,7 +202,7 @@ func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packe
 	if most := mostPageSize / c.column.width; p.count < 0 || p.count > most {
 		return fmt.Errorf("a page has %d values; at most %d are read", p.count, most)
 	}
-	levels, isPacked := [2]int64{}, true
+	isPacked := true
 	switch kind {
 	case v1Header:
 		p.levels = [2]level{{c.column.repetition, format.Encoding(number(4))},
@@ -215,8 +215,8 @@ func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packe
 		p.encoding = format.Encoding(number(4))
 		p.levels = [2]level{{c.column.repetition, format.RLE}, {c.column.definition, format.RLE}}
 		flag, is := find(header, 7)
-		levels, isPacked = [2]int64{number(6), number(5)}, !is || flag.kind != thriftFalse
-		for i, size := range levels {
+		isPacked = !is || flag.kind != thriftFalse
+		for i, size := range [2]int64{number(6), number(5)} {
 			if size < 0 || size > packed {
 				return errThrift
 			}
@@ -250,7 +250,7 @@ func (g *guarded) unpackedValues(
 	p *pageValues, codec format.CompressionCodec, isPacked bool, at, packed, plain int64,
 ) (size, beside int64, err error) {
 	if isPacked && packed > 0 && codec != format.Gzip && codec != format.Brotli { // those are bounded while they are read
-		if err := checkPacked(codec, io.NewSectionReader(g.at, at, packed)); err != nil {
+		if err = checkPacked(codec, io.NewSectionReader(g.at, at, packed)); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -320,8 +320,8 @@ type unpacker struct {
 // mostKept is the size of a buffer that is kept for the next page.
 const mostKept = 4 << 20
 
-// page unpacks the data of a page, which says to have a size when it is unpacked. Data of Snappy and zstd was checked by
-// [checkPacked] before. The result is valid until the next call.
+// page unpacks the data of a page, which says to have a size when it is unpacked. Data of Snappy and zstd was checked
+// by [checkPacked] before. The result is valid until the next call.
 func (u *unpacker) page(codec format.CompressionCodec, data []byte, size int64) (plain []byte, err error) {
 	switch codec {
 	case format.Snappy:

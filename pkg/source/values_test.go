@@ -35,8 +35,9 @@ func storedPage(how format.Encoding, values int32, data []byte) thinPage {
 
 // dictionaryOf is a page with the values of a dictionary.
 func dictionaryOf(values int32, data []byte) thinPage {
-	return thinPage{format.PageHeader{Type: format.DictionaryPage, UncompressedPageSize: int32(len(data)),
-		CompressedPageSize: int32(len(data)), DictionaryPageHeader: some(format.DictionaryPageHeader{NumValues: values})}, data}
+	size := int32(len(data))
+	return thinPage{format.PageHeader{Type: format.DictionaryPage, UncompressedPageSize: size, CompressedPageSize: size,
+		DictionaryPageHeader: some(format.DictionaryPageHeader{NumValues: values})}, data}
 }
 
 // varints are numbers as they stand before runs and differences.
@@ -87,6 +88,11 @@ func TestHostileValues(t *testing.T) {
 		return thinPage{format.PageHeader{Type: format.DataPageV2, UncompressedPageSize: int32(len(levels)) + 4,
 			CompressedPageSize: int32(len(levels)) + 4, DataPageHeaderV2: some(h)}, append(bytes.Clone(levels), 1, 0, 0, 0)}
 	}
+	places := func(values int32, data []byte) thinPage { return storedPage(format.RLEDictionary, values, data) }
+	oneRow := func(values uint64) thinPage { // all of them are the first of the dictionary
+		return places(int32(values), joined(counted(joined(varints(2), []byte{0}, varints((values-1)<<1), []byte{1})),
+			counted(append(varints(values<<1), 1)), []byte{1}, varints(values<<1), []byte{0}))
+	}
 	one := func(leaf format.SchemaElement, pages ...thinPage) []byte {
 		return thinTable(t, format.Uncompressed, 1, []format.SchemaElement{leaf}, pages)
 	}
@@ -108,10 +114,10 @@ func TestHostileValues(t *testing.T) {
 		most uint64 // MiB
 	}{
 		{"nothing wrong", one(number, entry, storedPage(format.RLEDictionary, 1, []byte{1, 2, 0})), "", 4},
-		{"a run of a dictionary", one(number, entry, storedPage(format.RLEDictionary, 1, append([]byte{1}, run...))), more, 4},
+		{"a run of a dictionary", one(number, entry, places(1, joined([]byte{1}, run))), more, 4},
 		{"two of them", one(number, entry, storedPage(format.RLEDictionary, 1, joined([]byte{1, 2, 0}, run))), more, 4},
 		{"by its old name", one(number, entry, storedPage(format.PlainDictionary, 1, append([]byte{1}, run...))), more, 4},
-		{"groups without bits", one(number, entry, storedPage(format.RLEDictionary, 1, append([]byte{0}, groups...))), more, 4},
+		{"groups without bits", one(number, entry, places(1, joined([]byte{0}, groups))), more, 4},
 		{"packed", thinTable(t, format.Snappy, 1, []format.SchemaElement{number}, []thinPage{snappy(entry),
 			snappy(storedPage(format.RLEDictionary, 1, append([]byte{1}, run...)))}), more, 4},
 		{"gzip that says less", thinTable(t, format.Gzip, 1, []format.SchemaElement{leafOf("n", format.Int32, optional)},
@@ -132,12 +138,10 @@ func TestHostileValues(t *testing.T) {
 		{"many columns", thinTable(t, format.Uncompressed, 1, wider, wide...), "take more than 768 MiB at once", 512},
 		{"a row of many long texts", thinTable(t, format.Uncompressed, 1,
 			[]format.SchemaElement{leafOf("event", format.ByteArray, repeated)}, []thinPage{dictionaryOf(1, long),
-				storedPage(format.RLEDictionary, 1<<20, joined(counted(joined(varints(2), []byte{0}, varints((1<<20-1)<<1), []byte{1})),
-					counted(append(varints(1<<20<<1), 1)), []byte{1}, varints(1<<20<<1), []byte{0}))}), "too long", 48},
+				oneRow(1 << 20)}), "too long", 48},
 		{"a row of many numbers", thinTable(t, format.Uncompressed, 1,
 			[]format.SchemaElement{leafOf("n", format.Int32, repeated)}, []thinPage{entry,
-				storedPage(format.RLEDictionary, 1<<22, joined(counted(joined(varints(2), []byte{0}, varints((1<<22-1)<<1), []byte{1})),
-					counted(append(varints(1<<22<<1), 1)), []byte{1}, varints(1<<22<<1), []byte{0}))}), "too long", 256},
+				oneRow(1 << 22)}), "too long", 256},
 		{"a footer of many parts", footerOf(1 << 20), "more than 524288 parts", 4},
 		{"names of columns", one(leafOf(strings.Repeat("x", mostNames+1), format.Int32, required),
 			storedPage(format.Plain, 1, make([]byte, 4))), "the names of the columns have", 256},

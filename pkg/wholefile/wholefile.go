@@ -21,11 +21,7 @@ func Write(path string, data []byte, mode os.FileMode) error {
 	case err == nil:
 		mode = info.Mode().Perm()
 		// One that must not be written to is not to be replaced, either.
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		if err = f.Close(); err != nil {
+		if err = writable(path); err != nil {
 			return err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -47,4 +43,12 @@ func Write(path string, data []byte, mode os.FileMode) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+func writable(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
