@@ -320,9 +320,13 @@ type unpacker struct {
 // mostKept is the size of a buffer that is kept for the next page.
 const mostKept = 4 << 20
 
+// usualRatio is how much larger than its packed data a page usually is at most. One that is larger is unpacked twice.
+const usualRatio = 16
+
 // page unpacks the data of a page, which says to have a size when it is unpacked. Data of Snappy and zstd was checked
 // by [checkPacked] before. The result is valid until the next call.
 func (u *unpacker) page(codec format.CompressionCodec, data []byte, size int64) (plain []byte, err error) {
+	size = min(size, usualRatio*int64(len(data))) // what it says costs nothing to say
 	switch codec {
 	case format.Snappy:
 		plain, err = s2.Decode(u.plain[:cap(u.plain)], data)

@@ -80,6 +80,12 @@ func TestHostileValues(t *testing.T) {
 		return p
 	}
 	tooMuch := gzipped(make([]byte, mostPageSize+1))
+	var boastful []thinPage
+	for range 40 {
+		p := gzipped(joined(counted(varints(2, 1)), make([]byte, 4)))
+		p.UncompressedPageSize = 32 << 20
+		boastful = append(boastful, p)
+	}
 	v2 := func(levels []byte, deep bool) thinPage {
 		h := format.DataPageHeaderV2{NumValues: 1, NumRows: 1, DefinitionLevelsByteLength: int32(len(levels))}
 		if deep {
@@ -122,6 +128,8 @@ func TestHostileValues(t *testing.T) {
 			snappy(storedPage(format.RLEDictionary, 1, append([]byte{1}, run...)))}), more, 4},
 		{"gzip that says less", thinTable(t, format.Gzip, 1, []format.SchemaElement{leafOf("n", format.Int32, optional)},
 			[]thinPage{gzipped(joined(counted(varints(2, 1)), make([]byte, 4)))}), "", 4},
+		{"gzip that says more", thinTable(t, format.Gzip, 41, []format.SchemaElement{leafOf("n", format.Int32, optional)},
+			boastful), "end after 40 of 41 rows", 256},
 		{"gzip of too much", thinTable(t, format.Gzip, 1, []format.SchemaElement{leafOf("n", format.Int32, optional)},
 			[]thinPage{tooMuch}), "unpacks to more", 4},
 		{"a run of levels", one(leafOf("n", format.Int32, optional), storedPage(format.Plain, 1, counted(run))), more, 4},
