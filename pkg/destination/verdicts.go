@@ -76,8 +76,8 @@ func (b *Batch) named(name func(d *Delivery) (name string, ok bool)) index {
 	return x
 }
 
-// mentioned are the items of a batch by the values of their members. A value that has no name in common in all items that
-// have it may mean somebody else: it names nobody.
+// mentioned are the items of a batch by the values of their members. A value that has no name in common in all items
+// that have it may mean somebody else: it names nobody.
 func (b *Batch) mentioned() index {
 	x, common := index{}, map[string][]string{} // names, by the value
 	for i, d := range b.Deliveries {
