@@ -14,6 +14,8 @@ import (
 func Write(path string, data []byte, mode os.FileMode) error {
 	if to, err := filepath.EvalSymlinks(path); err == nil {
 		path = to
+	} else if link, wrong := os.Lstat(path); wrong == nil && link.Mode()&fs.ModeSymlink != 0 {
+		return os.WriteFile(path, data, mode) // what it leads to is not there
 	}
 	switch info, err := os.Stat(path); {
 	case err == nil && !info.Mode().IsRegular():

@@ -43,6 +43,10 @@ func TestWrite(t *testing.T) {
 	if to, err := os.Readlink(at("link")); err != nil || to != "old" {
 		t.Errorf("the link leads to %q: %v", to, err)
 	}
+	if err := errors.Join(os.Symlink("later", at("ahead")), Write(at("ahead"), []byte("z"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	is("later", "z", 0o600) // a link to what is not there yet
 	if err := Write(filepath.Join(at("none"), "file"), nil, 0o600); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("into a folder that is not there: %v", err)
 	}
