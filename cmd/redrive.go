@@ -106,7 +106,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	names := letters.Destinations()
 	if len(names) == 0 {
 		a.sayf("run %s has no dead letters to send again", refused.Run)
-		if o.dryRun {
+		if o.dryRun && o.run.output == "json" {
 			return a.redrivePlan(o, refused.Run, &run.Plan{Sample: 1, Dropped: map[string]uint64{}})
 		}
 		return nil
@@ -148,9 +148,6 @@ func (a *app) redrivePlan(o *redriveOptions, id string, plan *run.Plan) error {
 	o.run.summed = true
 	if plan.Redact(a.secrets.redact); o.run.output == "json" {
 		return report.PlanJSON(a.out, plan, nil, nil)
-	}
-	if len(plan.Destinations) == 0 {
-		return nil
 	}
 	return report.RedrivePlan(a.out, id, plan)
 }
