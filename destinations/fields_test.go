@@ -178,8 +178,8 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 func sendRow(d destination.Destination, r reference, inWords bool) (ours []sent, whyNot []string, err error) {
 	c := destination.Config{Settings: settingsOf(d, r.Settings), Presets: r.Presets, BatchEvents: 1}
 	if r.Action != "" {
-		m, err := mapping.Parse(r.Mapping)
-		if err != nil {
+		var m mapping.Value
+		if m, err = mapping.Parse(r.Mapping); err != nil {
 			return nil, nil, err
 		}
 		c.Presets, c.Actions = "", []destination.Subscription{{Action: r.Action, Subscribe: r.Subscribe, Mapping: m}}
@@ -195,8 +195,8 @@ func sendRow(d destination.Destination, r reference, inWords bool) (ours []sent,
 	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
 	var list destination.Deliveries
 	for _, raw := range events {
-		ev, err := event.Parse(raw)
-		if err != nil {
+		var ev *event.Event
+		if ev, err = event.Parse(raw); err != nil {
 			return nil, nil, err
 		}
 		s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
@@ -212,7 +212,7 @@ func sendRow(d destination.Destination, r reference, inWords bool) (ours []sent,
 			whyNot = append(whyNot, string(r.Reason)+" "+r.Detail)
 			continue
 		}
-		_, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now})
+		_, err = s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now})
 		if err != nil && !errors.Is(err, destination.ErrNotSent) {
 			return nil, nil, err
 		}

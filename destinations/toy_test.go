@@ -123,7 +123,8 @@ func TestWhyIsSaid(t *testing.T) {
 	}
 	h := &heard{T: t}
 	casebook.Walk(h, newToy(), contract, cases[0], true)
-	if said := strings.Join(h.lines, "\n"); !strings.Contains(said, "missing_identity") || !strings.Contains(said, "user_id") {
+	said := strings.Join(h.lines, "\n")
+	if !strings.Contains(said, "missing_identity") || !strings.Contains(said, "user_id") {
 		t.Errorf("what is said: %q", said)
 	}
 }

@@ -208,7 +208,7 @@ func (g *guarded) values(c *guardedChunk, kind int64, header []member, at, packe
 		p.levels = [2]level{{c.column.repetition, format.Encoding(number(4))},
 			{c.column.definition, format.Encoding(number(3))}}
 	case dictionaryHeader:
-		if p.encoding == format.PlainDictionary {
+		if p.encoding == plainDictionary {
 			p.encoding = format.Plain
 		}
 	case v2Header:

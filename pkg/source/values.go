@@ -73,12 +73,19 @@ func (p *pageValues) checkLevels(l level, data []byte) error {
 	return err
 }
 
+// plainDictionary is what writers of the first version of the format call RLEDictionary in pages
+// of values, and Plain in
+// those of dictionaries.
+//
+//lint:ignore SA1019 such files are still there
+const plainDictionary = format.PlainDictionary
+
 // memory returns how many bytes the values take at most beside the page's data.
 func (p *pageValues) memory(data []byte) (int64, error) {
 	switch p.encoding {
 	case format.Plain, format.ByteStreamSplit:
 		return int64(len(data)), nil // with the places of texts
-	case format.RLEDictionary, format.PlainDictionary:
+	case format.RLEDictionary, plainDictionary:
 		if len(data) == 0 {
 			return 0, nil
 		}

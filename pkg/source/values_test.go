@@ -122,7 +122,7 @@ func TestHostileValues(t *testing.T) {
 		{"nothing wrong", one(number, entry, storedPage(format.RLEDictionary, 1, []byte{1, 2, 0})), "", 4},
 		{"a run of a dictionary", one(number, entry, places(1, joined([]byte{1}, run))), more, 4},
 		{"two of them", one(number, entry, storedPage(format.RLEDictionary, 1, joined([]byte{1, 2, 0}, run))), more, 4},
-		{"by its old name", one(number, entry, storedPage(format.PlainDictionary, 1, append([]byte{1}, run...))), more, 4},
+		{"by its old name", one(number, entry, storedPage(plainDictionary, 1, append([]byte{1}, run...))), more, 4},
 		{"groups without bits", one(number, entry, places(1, joined([]byte{0}, groups))), more, 4},
 		{"packed", thinTable(t, format.Snappy, 1, []format.SchemaElement{number}, []thinPage{snappy(entry),
 			snappy(storedPage(format.RLEDictionary, 1, append([]byte{1}, run...)))}), more, 4},

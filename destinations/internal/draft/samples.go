@@ -33,8 +33,8 @@ func (d *definition) samples(s shape) (list []sample) {
 	if err != nil {
 		return nil
 	}
-	if list, ok := d.taken[s.Request]; ok {
-		return list
+	if known, ok := d.taken[s.Request]; ok {
+		return known
 	}
 	for _, r := range d.rows {
 		if r.Action != name || r.Event == nil || n >= len(r.Requests) {
