@@ -21,7 +21,7 @@ type toRoute struct {
 }
 
 // madeOfBlock is roughly how many bytes a lane makes of a block: as much as its text.
-const madeOfBlock = 512 << 10
+const madeOfBlock = 256 << 10
 
 // nearBlocks is how many unread blocks a lane may have in the ring and still count as one that needs the next
 // block soon.

@@ -167,8 +167,8 @@ func New(c Config) *Engine {
 	e.stockPieces = stock.New[piece](int(c.Memory / 16 / int64(unsafe.Sizeof(piece{}))))
 	e.stockTrips = stock.New[trip](kept)
 	// A twentieth of the memory is for the shared ring, up to an eighth for what lanes have taken out of it. The
-	// rest is for readers, bodies, and the garbage collector. The ring has room for two blocks of one lane, for four
-	// of four lanes, and for one of sixteen that are not alike: more blocks take more memory, and no lane is faster.
+	// rest is for readers, bodies, and the garbage collector. The ring has room for four blocks of one lane, for
+	// eight of four lanes, and for two of sixteen that are not alike: more take more memory, and no lane is faster.
 	ring := c.Memory / 64 * 3
 	if len(c.Lanes) == 1 {
 		ring /= 4 // there is no other lane to share it with
