@@ -33,7 +33,7 @@ var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "da
 
 const (
 	chunkBytes   = 256 << 10 // twice as much takes as long, and 3 to 15 MiB more
-	headBytes    = 1 << 20 // how much of an object is examined to recognise it
+	headBytes    = 1 << 20   // how much of an object is examined to recognise it
 	chunkRecords = 2000
 	badBytes     = 64 << 10 // how much of a bad record is kept
 )
