@@ -81,14 +81,16 @@ func Markup(text string) Node {
 // Verbatim is the text of a value as it is, such as one that a function has made of it ([Value.As]): whoever makes it
 // escapes what has to be. Line ends are blanks. An empty text is none.
 func Verbatim(v Value) Node {
-	return textual{parts: []piece{{value: &v}}, escape: func(dst, text []byte) []byte { return append(dst, text...) }}
+	return textual{parts: []piece{{value: &v}}, escape: unescaped}
 }
 
 // Plain is [Markup] of a format in which nothing has to be escaped: its values are as they are, so they have to be such
 // that cannot end what they stand in, such as one of some choices.
 func Plain(text string) Node {
-	return textual{parts: Format(text).parts, escape: func(dst, text []byte) []byte { return append(dst, text...) }}
+	return textual{parts: Format(text).parts, escape: unescaped}
 }
+
+func unescaped(dst, text []byte) []byte { return append(dst, text...) }
 
 // IsText says that a body is text, and no JSON.
 func IsText(n Node) bool {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // Blocks are routed while they are prepared, a part of a block at a time for one lane after the other, while the
@@ -21,7 +23,7 @@ type toRoute struct {
 }
 
 // madeOfBlock is roughly how many bytes a lane makes of a block: as much as its text.
-const madeOfBlock = 256 << 10
+const madeOfBlock = source.ChunkBytes
 
 // nearBlocks is how many unread blocks a lane may have in the ring and still count as one that needs the next
 // block soon.

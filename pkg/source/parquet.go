@@ -236,7 +236,7 @@ func (r *reading) readGroup(
 		if row > *done {
 			r.addRow(json, long, row)
 			*done = row
-			if len(r.chunk.Records) >= chunkRecords || len(r.buf) >= chunkBytes {
+			if len(r.chunk.Records) >= chunkRecords || len(r.buf) >= ChunkBytes {
 				if err := r.flushRows(); err != nil {
 					return true, err
 				}
@@ -269,7 +269,7 @@ func (r *reading) addRow(json []byte, long bool, row int64) {
 	}
 	if cap(r.buf)-len(r.buf) < len(json) {
 		// Records keep the memory alive that they are in.
-		r.buf = append(make([]byte, 0, max(chunkBytes, 2*len(json))), json...)
+		r.buf = append(make([]byte, 0, max(ChunkBytes, 2*len(json))), json...)
 		r.add(Record{Raw: r.buf[:len(json):len(json)], End: end})
 		return
 	}

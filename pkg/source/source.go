@@ -107,7 +107,7 @@ func (c *Chunk) Release() {
 	}
 	c.others.Store(0)
 	clear(c.copies)
-	if cap(c.Data) <= 2*chunkBytes {
+	if cap(c.Data) <= 2*ChunkBytes {
 		c.pool.Put(c)
 	} else if cap(c.Data) <= 4<<20 {
 		c.pool.PutLarge(c)

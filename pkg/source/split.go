@@ -32,8 +32,10 @@ const (
 var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "data", "Messages"}
 
 const (
-	chunkBytes   = 256 << 10 // twice as much takes as long, and 3 to 15 MiB more
-	headBytes    = 1 << 20   // how much of an object is examined to recognise it
+	// ChunkBytes is how long the text of a [Chunk] is, unless a record is longer. With twice as much a run takes as long,
+	// and 3 to 15 MiB more.
+	ChunkBytes   = 256 << 10
+	headBytes    = 1 << 20 // how much of an object is examined to recognise it
 	chunkRecords = 2000
 	badBytes     = 64 << 10 // how much of a bad record is kept
 )
@@ -246,8 +248,8 @@ var bom = []byte("\xef\xbb\xbf")
 func (r *reading) take() {
 	r.chunk = r.pool.Take()
 	c := r.chunk
-	if cap(c.Data) < chunkBytes {
-		c.Data = make([]byte, 0, chunkBytes)
+	if cap(c.Data) < ChunkBytes {
+		c.Data = make([]byte, 0, ChunkBytes)
 	}
 	clear(c.Records)
 	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, As: r.why, Hint: r.hint,
@@ -267,8 +269,8 @@ func (r *reading) flush(rest []byte) error {
 	r.last = c.End
 	consumed := len(r.buf) - len(rest)
 	r.take()
-	if cap(r.buf) < len(rest)+chunkBytes/4 {
-		r.buf = make([]byte, 0, len(rest)+chunkBytes)
+	if cap(r.buf) < len(rest)+ChunkBytes/4 {
+		r.buf = make([]byte, 0, len(rest)+ChunkBytes)
 	}
 	r.buf = append(r.buf, rest...)
 	r.off += int64(consumed)
@@ -304,7 +306,7 @@ func (r *reading) pull(n int) {
 			r.buf = grown
 		}
 		// No more than a chunk, so that chunks are of one size: memory is kept for the largest.
-		k, err := r.src.Read(r.buf[len(r.buf):min(max(n, chunkBytes), cap(r.buf))])
+		k, err := r.src.Read(r.buf[len(r.buf):min(max(n, ChunkBytes), cap(r.buf))])
 		r.buf = r.buf[:len(r.buf)+k]
 		if err != nil {
 			r.eof = true
@@ -327,7 +329,7 @@ func (r *reading) more() bool {
 		return false
 	}
 	before := len(r.buf)
-	r.pull(before + chunkBytes/2)
+	r.pull(before + ChunkBytes/2)
 	return len(r.buf) > before
 }
 
@@ -359,7 +361,7 @@ func (r *reading) skipTo(to int64) error {
 		if err := r.halt(); err != nil {
 			return err
 		}
-		if r.fill(chunkBytes); len(r.buf) == 0 {
+		if r.fill(ChunkBytes); len(r.buf) == 0 {
 			return nil // shorter than it was, or already read to its end
 		}
 	}
@@ -584,7 +586,7 @@ func scanValue(b []byte, i int) (end int, ok bool) {
 // first line that were read before.
 func (r *reading) readLines(skip uint32) error {
 	for {
-		r.fill(chunkBytes)
+		r.fill(ChunkBytes)
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
@@ -739,10 +741,10 @@ func (r *reading) skipLine() error {
 		total += int64(len(r.buf))
 		r.off += int64(len(r.buf))
 		r.buf = r.chunk.Data[:0]
-		if cap(r.buf) > 2*chunkBytes || cap(r.buf) == 0 {
-			r.buf = make([]byte, 0, chunkBytes)
+		if cap(r.buf) > 2*ChunkBytes || cap(r.buf) == 0 {
+			r.buf = make([]byte, 0, ChunkBytes)
 		}
-		r.fill(chunkBytes)
+		r.fill(ChunkBytes)
 	}
 }
 

@@ -73,9 +73,8 @@ func (p *pageValues) checkLevels(l level, data []byte) error {
 	return err
 }
 
-// plainDictionary is what writers of the first version of the format call RLEDictionary in pages
-// of values, and Plain in
-// those of dictionaries.
+// plainDictionary is what writers of the first version of the format call RLEDictionary in pages of values, and Plain
+// in those of dictionaries.
 //
 //lint:ignore SA1019 such files are still there
 const plainDictionary = format.PlainDictionary
